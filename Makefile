@@ -1,0 +1,47 @@
+# `make run` and `make test` need Python 3.11 to 3.13 and git, nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+SUITE ?= suites/optimizers.toml
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test test-slow bench lint format clean
+
+run: $(VENV)/.run  ## install, then the main job: the report of suites/optimizers.toml
+	$(BIN)/harness run $(SUITE)
+
+test: $(VENV)/.test  ## install, then the tests that CI runs
+	$(BIN)/python -m pytest -m "not slow" --benchmark-skip
+
+test-slow: $(VENV)/.test  ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow --benchmark-skip
+
+bench: $(VENV)/.test  ## the benchmarks
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name
+
+lint: $(VENV)/.dev  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable ".[test]"
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable ".[dev]"
+	@touch $@ $(VENV)/.test $(VENV)/.run
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

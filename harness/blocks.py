@@ -1,0 +1,239 @@
+"""Blocks of any network by order of execution: how deep each parameter lies, and which layer is the head.
+
+One forward pass of one example in evaluation mode tells; it draws no random number and leaves no trace in the model.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.overrides import TorchFunctionMode
+
+from harness.errors import PluginError
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
+
+
+@dataclass
+class Trace:
+    """What one forward pass showed, by module name."""
+
+    calls: int = 0
+    first: dict[str, int] = field(default_factory=dict)
+    """When the module was first called, as a count of calls."""
+    last: dict[str, int] = field(default_factory=dict)
+    """When it was last called."""
+    widths: dict[str, int] = field(default_factory=dict)
+    """Size of the second axis of what it returned, where that was one tensor."""
+    used: set[int] = field(default_factory=set)
+    """Identities of the tensors that any operation read."""
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """Where everything lies, in blocks counted from the input side; the head is alone in the last one."""
+
+    n_blocks: int
+    head: str
+    of_owner: Mapping[str, int]
+    """Block of each module that was called, at its first call."""
+    reach: Mapping[str, int]
+    """Last block in which the module, or anything inside it, was called."""
+    unused: tuple[str, ...]
+    """Parameters that the pass did not read."""
+
+    def block(self, path: str) -> int:
+        """The block of what the module of that name owns: its own, or that of the nearest ancestor that was called."""
+        if _inside(path, self.head):
+            return self.n_blocks - 1
+        return self.of_owner[_called(path, self.of_owner)]
+
+    def last_block(self, path: str) -> int:
+        """The last block in which the module of that name, or anything inside it, has a part."""
+        return next(self.reach[name] for name in _upwards(path) if name in self.reach)
+
+
+def trace(model: nn.Module, example: torch.Tensor) -> Trace:
+    """Run inputs (1, ...) through the model and note the order of calls."""
+    found = Trace()
+    with contextlib.ExitStack() as stack:
+        for name, module in model.named_modules():
+            stack.callback(module.register_forward_pre_hook(partial(_note_call, found, name)).remove)
+            stack.callback(module.register_forward_hook(partial(_note_width, found, name)).remove)
+        devices = [example.device] if example.device.type == "cuda" else []
+        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(_evaluating(model))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(_Reading(found.used))
+        model(example)
+    return found
+
+
+def map_blocks(model: nn.Module, example: torch.Tensor, *, head: str | None, stages: int | Literal["all"]) -> BlockMap:
+    """Each module that owns parameters opens a block; norm layers join the block before them.
+
+    Parameters of modules that are never called themselves (attention's output projection, a class token) join the
+    nearest ancestor that is. Beyond `stages` blocks those of the backbone are merged into `stages - 1` contiguous
+    pieces, at most 1 apart in size, larger ones first.
+
+    Raises:
+        PluginError: there is no module of the name `head`, or no layer can be told to be the head.
+    """
+    seen = trace(model, example)
+    head = _find_head(model, seen, head)
+    openers = _openers(model, seen, head)
+    sizes = _stage_sizes(len(openers), stages)
+    stage_of = [stage for stage, size in enumerate(sizes) for _ in range(size)]
+    opened = [seen.first[name] for name in openers]
+    n_blocks = len(sizes) + 1
+
+    def at(name: str, call: int) -> int:
+        if _inside(name, head):
+            return n_blocks - 1
+        # What comes before the first parameter, such as dropout of the inputs, counts to the first block.
+        return stage_of[max(bisect.bisect_right(opened, call) - 1, 0)] if openers else 0
+
+    of_owner = {name: at(name, call) for name, call in seen.first.items()}
+    reach = _reach({name: at(name, call) for name, call in seen.last.items()})
+    unused = tuple(name for name, tensor in model.named_parameters() if id(tensor) not in seen.used)
+    return BlockMap(n_blocks, head, of_owner, reach, unused)
+
+
+def own_parameters(model: nn.Module, head: str) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
+    """Path of the owner, owner, attribute and tensor of each parameter, once: tied ones at the head, else first."""
+    held_by_head = {id(tensor) for tensor in model.get_submodule(head).parameters()}
+    seen: set[int] = set()
+    for path, module in model.named_modules(remove_duplicate=False):
+        for attr, tensor in module.named_parameters(recurse=False):
+            misplaced = id(tensor) in held_by_head and not _inside(path, head)
+            if id(tensor) not in seen and not misplaced:
+                seen.add(id(tensor))
+                yield path, module, attr, tensor
+
+
+def _note_call(found: Trace, name: str, module: nn.Module, inputs: Any) -> None:
+    found.first.setdefault(name, found.calls)
+    found.last[name] = found.calls
+    found.calls += 1
+
+
+def _note_width(found: Trace, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    if isinstance(output, torch.Tensor) and output.dim() >= 2:
+        found.widths[name] = output.shape[1]
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, then each module's own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+class _Reading(TorchFunctionMode):
+    """Notes the identity of every tensor that is an argument of an operation."""
+
+    def __init__(self, used: set[int]) -> None:
+        super().__init__()
+        self.used = used
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        self._note([*args, *(kwargs or {}).values()])
+        return func(*args, **(kwargs or {}))
+
+    def _note(self, values: Iterable[Any]) -> None:
+        for value in values:
+            if isinstance(value, torch.Tensor):
+                self.used.add(id(value))
+            elif isinstance(value, list | tuple):
+                self._note(value)
+
+
+def _find_head(model: nn.Module, seen: Trace, named: str | None) -> str:
+    if named is not None:
+        if named not in dict(model.named_modules()):
+            raise PluginError(f"{type(model).__name__} has no module '{named}', which its part names as head")
+        return named
+    owners = {_called(path, seen.first) for path, module in model.named_modules() if _owns_parameters(module)}
+    if not owners:
+        raise PluginError(f"{type(model).__name__} has no parameters, so there is nothing to train")
+    last = max(owners, key=seen.last.__getitem__)
+    if seen.widths.get(last) != seen.widths.get(""):
+        raise PluginError(
+            f"cannot tell the head of {type(model).__name__}: its last layer with parameters, '{last}', gives "
+            f'{seen.widths.get(last)} outputs, the network {seen.widths.get("")}; name it: Model(..., head="...")'
+        )
+    return last
+
+
+def _openers(model: nn.Module, seen: Trace, head: str) -> list[str]:
+    """Names of the modules that open a block of the backbone, in order of execution."""
+    found = {
+        _called(path, seen.first)
+        for path, _, _, tensor in own_parameters(model, head)
+        # What is never used, such as a branch for training only, opens no block of its own.
+        if not _inside(path, head) and (path in seen.first or id(tensor) in seen.used)
+    }
+    owners = sorted(found, key=seen.first.__getitem__)
+    return [name for place, name in enumerate(owners) if place == 0 or not _is_norm(model, name)]
+
+
+def _owns_parameters(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
+
+
+def _is_norm(model: nn.Module, name: str) -> bool:
+    return isinstance(model.get_submodule(name), NORMS)
+
+
+def _stage_sizes(blocks: int, stages: int | Literal["all"]) -> list[int]:
+    """How many blocks of the backbone each stage holds."""
+    if stages != "all" and (isinstance(stages, bool) or not isinstance(stages, int) or stages < 2):
+        raise ValueError(f"stages must be a whole number of at least 2, or 'all', got {stages!r}")
+    if stages == "all" or blocks + 1 <= stages:
+        return [1] * blocks
+    size, larger = divmod(blocks, stages - 1)
+    return [size + (stage < larger) for stage in range(stages - 1)]
+
+
+def _reach(last: Mapping[str, int]) -> dict[str, int]:
+    reach: dict[str, int] = {}
+    for name, block in last.items():
+        for ancestor in _upwards(name):
+            reach[ancestor] = max(reach.get(ancestor, 0), block)
+    return reach
+
+
+def _called(path: str, calls: Mapping[str, int]) -> str:
+    """The module or its nearest ancestor that was called; a parametrization is part of its layer."""
+    parts = path.split(".")
+    if "parametrizations" in parts:
+        path = ".".join(parts[: parts.index("parametrizations")])
+    return next(name for name in _upwards(path) if name in calls)
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """The name itself, then its ancestors up to the root, which is ''."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0]
+    yield ""
+
+
+def _inside(path: str, module: str) -> bool:
+    """Whether the path is the module or lies in it."""
+    return path == module or path.startswith(f"{module}.") or module == ""

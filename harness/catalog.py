@@ -1,0 +1,135 @@
+"""What the installed plugins offer, as plain data: all that check, plan and list need, without importing torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import PluginError
+from harness.hookspecs import Domain, domain_from_plain, domain_to_plain, plural
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a part comes from. Distribution, version and hash are part of a run's id."""
+
+    distribution: str
+    """Distribution name, or the folder's name for a file in a plugins folder."""
+    version: str
+    module: str
+    """Import name; for a file in a plugins folder the file's stem."""
+    file: str
+    """Path of the module's file."""
+    sha256: str
+    """Over the module and every module of its distribution (or folder) that it imports."""
+    local: bool = False
+    """True for a file in a plugins folder."""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}".strip()
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """One part as plain data."""
+
+    kind: str
+    name: str
+    origin: Origin
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Every option that has a default, with the default that counts (the part's `defaults` before the signature's)."""
+    required: tuple[str, ...] = ()
+    """Options without a default."""
+    open: bool = False
+    """True when the callable takes any keyword, so that unknown options cannot be refused."""
+    space: Mapping[str, Domain] = field(default_factory=dict)
+    source: str = ""
+    summary: str = ""
+    """First line of the callable's docstring."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of one kind only: a metric's direction, unit, floor and ceiling, a model's head."""
+
+    def to_plain(self) -> dict[str, Any]:
+        plain = {**self.__dict__, "origin": dict(self.origin.__dict__), "required": list(self.required)}
+        plain["options"], plain["extra"] = dict(self.options), dict(self.extra)
+        plain["space"] = {name: domain_to_plain(domain) for name, domain in self.space.items()}
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> PartInfo:
+        space = {name: domain_from_plain(domain) for name, domain in plain["space"].items()}
+        return cls(
+            **{**plain, "origin": Origin(**plain["origin"]), "required": tuple(plain["required"]), "space": space}
+        )
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that could not be used; it fails only what needs it."""
+
+    module: str
+    distribution: str
+    version: str
+    file: str
+    reason: str
+    """Last line of the traceback, or what the plugin did."""
+    mentions: tuple[str, ...] = ()
+    """String constants of its source: names of parts that it probably offers."""
+
+    def __str__(self) -> str:
+        return f"{self.module} ({self.distribution} {self.version}".strip() + f"): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All parts that were found, and the plugins that could not be used."""
+
+    parts: tuple[PartInfo, ...]
+    broken: tuple[Broken, ...] = ()
+
+    def of(self, kind: str) -> list[PartInfo]:
+        """The parts of one kind, by name."""
+        return sorted((part for part in self.parts if part.kind == kind), key=lambda part: part.name)
+
+    def names(self, kind: str) -> list[str]:
+        return sorted({part.name for part in self.parts if part.kind == kind})
+
+    def find(self, kind: str, name: str) -> PartInfo:
+        """The part of that name; `distribution:name` picks one of several, and `-` and `_` are the same.
+
+        Raises:
+            PluginError: no such part (with the near one), or several.
+        """
+        distribution, _, bare = name.rpartition(":")
+        found = [
+            part
+            for part in self.parts
+            if part.kind == kind and _same(part.name, bare) and distribution in ("", part.origin.distribution)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            origins = " and ".join(f"{part.origin} ({part.origin.file})" for part in found)
+            ways = " or ".join(f"'{part.origin.distribution}:{part.name}'" for part in found)
+            raise PluginError(f"{kind} '{bare}' is offered twice, by {origins}; write {ways}")
+        raise PluginError(self._missing(kind, name))
+
+    def _missing(self, kind: str, name: str) -> str:
+        message = f"no {kind} named '{name}' (known: {', '.join(self.names(kind)) or 'none'})"
+        for broken in self.broken:
+            if name in broken.mentions:
+                return f"{message}; '{name}' is mentioned in a plugin that could not be imported: {broken}"
+        near = nearest(name, self.names(kind))
+        return f"{message}; did you mean '{near}'?" if near else f"{message}; 'harness list {plural(kind)}' shows all"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a person most likely meant, if any is near."""
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def _same(name: str, other: str) -> bool:
+    return name.replace("-", "_") == other.replace("-", "_")

@@ -1,0 +1,127 @@
+"""The command line: the only place that prints and sets exit codes. Everything heavy is imported inside a command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+import harness
+from harness.cli import looking, parts, running
+from harness.errors import HarnessError
+
+DONE, MISTAKE, INTERNAL = 0, 2, 70
+
+_EPILOG = """
+\b
+Exit codes:
+  0 done    1 done, some runs failed    2 mistake in command, suite or plugin, nothing ran
+  4 results folder, data or environment unusable    70 internal error
+  130, 143 interrupted, state kept: the same command goes on
+"""
+
+
+class _Commands(click.Group):
+    """Lists commands in the order in which a newcomer needs them, and names the near one for a typo."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from harness.catalog import nearest
+
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            near = nearest(args[0], self.commands)
+            hint = f"; did you mean '{near}'?" if near else ""
+            if args[0].endswith(".toml"):
+                hint = f"; did you mean 'harness run {args[0]}'?"
+            ctx.fail(f"no command '{args[0]}' (known: {', '.join(self.commands)}){hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(harness.__version__, prog_name="harness")
+def cli() -> None:
+    """Benchmark and ablation harness: is the difference real?
+
+    A question is one TOML file, a suite. `harness run` tunes every arm of it with the same budget, repeats and pairs
+    everything, reads the test set once, and writes tables, figures and a report whose first line is the answer.
+
+    \b
+    First steps:
+      harness plan suites/optimizers.toml    how many runs, of what, how long
+      harness run suites/optimizers.toml     do what is missing, then the report
+      harness list optimizers                parts that a suite can name
+      harness show adam                      options, defaults and search space of one
+    """
+
+
+for _command in (
+    running.run,
+    looking.plan,
+    looking.check,
+    looking.status,
+    looking.report,
+    parts.list_parts,
+    parts.show,
+):
+    cli.add_command(_command)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Have SIGTERM and a closed terminal end the command as Ctrl-C does."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Stopped(BaseException):
+    """A signal asked the command to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and exit with its code."""
+    try:
+        with _stopped_by_signals():
+            cli.main(arguments, prog_name="harness", standalone_mode=False)
+    except HarnessError as error:
+        text = str(error)
+        click.echo(text if text.startswith("error[") else f"error: {text}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(MISTAKE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(MISTAKE)
+    except (KeyboardInterrupt, click.Abort):
+        _interrupted(signal.SIGINT)
+    except _Stopped as stopped:
+        _interrupted(stopped.number)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(DONE)
+    sys.exit(DONE)
+
+
+def _interrupted(number: int) -> NoReturn:
+    click.echo("interrupted; finished runs are kept, the same command goes on", err=True)
+    sys.exit(128 + number)

@@ -1,0 +1,142 @@
+"""`plan`, `check`, `status` and `report`: look at a suite and at what is done of it; nothing is run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.output import counts_text, json_option, options, print_json, suite_command, table
+from harness.cli.running import expected_seconds
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.plan import Plan
+    from harness.session import Session
+
+
+@click.command()
+@suite_command
+@json_option
+def plan(suite: Path, as_json: bool, **given: Any) -> None:
+    """Show how many runs SUITE asks for, of what, and how long they take, before anything runs.
+
+    The first call looks at the data and times a few training steps of each arm; later calls are instant.
+    """
+    from harness import plan as plans
+    from harness import session as sessions
+    from harness.progress import duration
+
+    opened = sessions.open_session(suite, options(**given))
+    found = opened.plan
+    prices = plans.prices(found)
+    counts = sessions.walk_records(opened).counts(found)
+    seconds = expected_seconds(found, prices, {**counts, "missing": counts["planned"]})
+    left = expected_seconds(found, prices, counts)
+    rows = found.rows(prices)
+    if as_json:
+        print_json({"runs": [r.__dict__ for r in rows], "counts": counts, "seconds": seconds, "seconds_left": left})
+        return
+    click.echo(f"{opened.suite.name}: {opened.suite.question}\n")
+    head = ("problem", "arm", "parameters", "tune", "final", "untuned", "runs", "one run")
+    body = [
+        (r.problem, r.arm, f"{prices[r.problem, r.arm].parameters:,}", r.tune, r.final, r.untuned, r.runs,
+         duration((r.seconds or 0) / r.runs) if (r.seconds or 0) / r.runs >= 10 else f"{(r.seconds or 0) / r.runs:.1f} s")
+        for r in rows
+    ]  # fmt: skip
+    click.echo(table(head, body))
+    click.echo(f"\n{_plan_words(found)}")
+    click.echo(f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go")
+
+
+def _plan_words(plan: Plan) -> str:
+    tuning, compare = plan.suite.tuning, plan.suite.compare
+    repeats = f" of {tuning.repeats} runs" if tuning.repeats > 1 else ""
+    studies = 1 if compare.claim == "setting" else compare.replicates
+    tuned = f"{studies} studies of {tuning.trials} {tuning.sampler} trials{repeats} for each arm" if tuning.trials else "no tuning"
+    margin = "" if compare.margin is None else f", margin {compare.margin:g}"
+    return (
+        f"{tuned}; {compare.replicates} replicates compared in {compare.metric}{margin}"
+        + (f" with {compare.baseline}" if len(plan.suite.arms) > 1 else "")
+    )
+
+
+@click.command()
+@suite_command
+@json_option
+def check(suite: Path, as_json: bool, **given: Any) -> None:
+    """Check SUITE: every mistake at once, with line, column and what is allowed. Nothing is run or written."""
+    from harness import session as sessions
+
+    try:
+        found, _ = sessions.load_suite(suite, options(**given))
+    except HarnessError as error:
+        if not as_json:
+            raise
+        mistakes = getattr(error, "mistakes", ())
+        print_json({"ok": False, "mistakes": [mistake.to_plain() for mistake in mistakes] or [{"message": str(error)}]})
+        sys.exit(error.exit_code)
+    if as_json:
+        print_json({"ok": True, "problems": list(found.problems), "arms": list(found.arms), "mistakes": []})
+        return
+    click.echo(f"{suite} is valid: {len(found.problems)} problem(s), {len(found.arms)} arms ({', '.join(found.arms)})")
+
+
+@click.command()
+@suite_command
+@json_option
+def status(suite: Path, as_json: bool, **given: Any) -> None:
+    """Show what of SUITE is done, what failed and why, and what is missing; changes nothing."""
+    from harness import session as sessions
+
+    opened = _existing(suite, given)
+    walk = sessions.walk_records(opened)
+    counts = walk.counts(opened.plan)
+    failed = [e for e in walk.entries if e.result["status"] not in ("ok", "pruned")]
+    if as_json:
+        rows = [{"run_id": e.run_id, **e.label.__dict__, "reason": e.result["reason"]} for e in failed]
+        print_json({"counts": counts, "failed": rows, "damaged": opened.store.damaged})
+        return
+    head = ("problem", "arm", "planned", "ok", "failed", "missing")
+    body = []
+    for row in opened.plan.rows():
+        mine = [e for e in walk.entries if (e.label.problem, e.label.arm) == (row.problem, row.arm)]
+        ok = sum(e.result["status"] in ("ok", "pruned") for e in mine)
+        body.append((row.problem, row.arm, row.runs, ok, len(mine) - ok, row.runs - len(mine)))
+    click.echo(table(head, body))
+    click.echo(f"\n{counts_text(counts)}")
+    for entry in failed:
+        label = entry.label
+        trial = "" if label.trial is None else f", trial {label.trial}"
+        click.echo(f"failed: {label.arm}, replicate {label.replicate}{trial}: {entry.result['status']}: {entry.result['reason']}")
+    for run_id, reason in opened.store.damaged.items():
+        click.echo(f"damaged record {run_id[:12]} counts as missing: {reason}")
+
+
+@click.command()
+@suite_command
+def report(suite: Path, **given: Any) -> None:
+    """Write tables and report of SUITE again from its records, finished or not; runs nothing."""
+    from harness import session as sessions
+
+    opened = _existing(suite, given)
+    with opened.store.lock(opened.suite.name):
+        found = sessions.write_outputs(opened, sessions.walk_records(opened))
+    click.echo(found.headline)
+    click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
+
+
+def _existing(suite: Path, given: dict[str, Any]) -> Session:
+    """The suite's session, refused where nothing was run yet."""
+    from harness import session as sessions
+    from harness.errors import ResultsError
+
+    opened = sessions.open_session(suite, options(**given))
+    sessions.check_folder(opened)
+    if not (opened.store.folder / sessions.PLAN).exists():
+        near = sessions.nearby_results(opened.store.folder)
+        hint = f"; results lie in {', '.join(map(str, near))}" if near else f"; first: harness run {suite}"
+        raise ResultsError(f"no {sessions.PLAN} in {opened.store.folder}{hint}")
+    return opened

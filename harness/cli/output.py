@@ -1,0 +1,74 @@
+"""What commands share: options, tables of text, and the streams they print to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from harness.session import Options
+
+
+def suite_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that reads a suite."""
+    decorators = (
+        click.argument("suite", type=click.Path(path_type=Path)),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+            help="Change a key of the suite, e.g. --set compare.replicates=3.",
+        ),
+        click.option(
+            "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
+            help="Folder of plugin files, beside ./plugins and what is installed.",
+        ),
+        click.option(
+            "--data", type=click.Path(path_type=Path), metavar="DIR",
+            help="Where data files lie. [default: $HARNESS_DATA, or the cache folder]",
+        ),
+        click.option(
+            "--results", type=click.Path(path_type=Path), metavar="DIR", help="[default: results/SUITE]"
+        ),
+    )  # fmt: skip
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print plain data for a program.")
+
+
+def options(
+    overrides: Sequence[str], plugins: Sequence[Path], data: Path | None, results: Path | None
+) -> Options:
+    from harness.session import Options
+
+    return Options(tuple(plugins), tuple(overrides), data, results)
+
+
+def counts_text(counts: dict[str, int]) -> str:
+    return f"{counts['ok']} of {counts['planned']} ok, {counts['failed']} failed, {counts['missing']} missing"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> str:
+    """Aligned columns, numbers to the right."""
+    cells = [list(map(str, head)), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
+    right = [bool(rows) and all(isinstance(row[at], int) for row in rows) for at in range(len(head))]
+    lines = []
+    for row in cells:
+        made = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)]
+        lines.append(" " * indent + "  ".join(made).rstrip())
+    return "\n".join(lines)
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def say(text: str, *, quiet: bool = False) -> None:
+    if not quiet:
+        click.echo(text, err=True)

@@ -1,0 +1,109 @@
+"""`harness run`: do what is missing, then tables and report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.output import counts_text, options, say, suite_command
+
+if TYPE_CHECKING:
+    from harness.coordinator import Walk
+    from harness.plan import Plan, Price
+    from harness.session import Session
+
+DONE, SOME_FAILED = 0, 1
+
+
+@click.command()
+@suite_command
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time. [default: the suite's, or the cores]")
+@click.option("--executor", type=click.Choice(["process", "serial"]), help="Where runs happen. [default: the suite's]")
+@click.option("--quiet", "-q", is_flag=True, help="No progress, only the answer.")
+def run(workers: int | None, executor: str | None, quiet: bool, suite: Path, **given: Any) -> None:
+    """Do what is missing of SUITE, then write tables and report.
+
+    Finished runs are never done again: the same command goes on after an interruption, and after an arm or replicates
+    were added it computes only the new ones.
+    """
+    from harness import session as sessions
+    from harness.progress import duration
+
+    opened = sessions.open_session(suite, options(**given))
+    sessions.check_folder(opened)
+    plan = _with_execution(opened.plan, workers=workers, executor=executor)
+    with opened.store.lock(opened.suite.name):
+        known = _repair(opened)
+        walk, seconds = known, 0.0
+        if known.counts(plan)["missing"]:
+            walk, seconds = _compute(opened, plan, known, quiet=quiet)
+        headline = None if walk.computed else sessions.kept_headline(opened, walk)
+        if headline is None:
+            say("writing tables and report", quiet=quiet)
+            headline = sessions.write_outputs(opened, walk).headline
+    counts = walk.counts(plan)
+    done = f"{walk.computed} runs done in {duration(seconds)}" if walk.computed else "nothing to run"
+    say(f"{done}: {counts_text(counts)}", quiet=quiet)
+    click.echo(headline)
+    click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
+    sys.exit(SOME_FAILED if counts["failed"] else DONE)
+
+
+def _with_execution(plan: Plan, **given: Any) -> Plan:
+    """The plan with workers and executor of the command line; neither changes a result."""
+    import dataclasses
+
+    changed = {name: value for name, value in given.items() if value is not None}
+    if not changed:
+        return plan
+    execution = dataclasses.replace(plan.suite.execution, **changed)
+    return dataclasses.replace(plan, suite=dataclasses.replace(plan.suite, execution=execution))
+
+
+def _repair(opened: Session) -> Walk:
+    """What is recorded, after damaged records and leftovers of killed writers were put away."""
+    from harness import session as sessions
+
+    opened.store.sweep()
+    walk = sessions.walk_records(opened)
+    if moved := opened.store.quarantine():
+        say(f"{len(moved)} damaged records moved to {opened.store.folder / 'quarantine'}; their runs are done again")
+        walk = sessions.walk_records(opened)
+    return walk
+
+
+def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[Walk, float]:
+    """Do the missing runs; returns everything that is known then, and the seconds it took."""
+    import time
+
+    from harness import execute, progress
+    from harness import plan as plans
+    from harness import session as sessions
+    from harness.coordinator import Coordinator
+
+    counts = known.counts(plan)
+    prices = plans.prices(plan)
+    expected = expected_seconds(plan, prices, counts)
+    sessions.write_inputs(opened)
+    found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
+    say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=quiet)
+    begun = time.monotonic()
+    executor = execute.make(plan, logs=opened.store.folder / "logs")
+    try:
+        with progress.shown(plan, expected_seconds=expected, quiet=quiet) as add:
+            walk = Coordinator(plan, opened.store, executor=executor, notify=add).run()
+    finally:
+        executor.close()
+    return walk, time.monotonic() - begun
+
+
+def expected_seconds(plan: Plan, prices: dict[tuple[str, str], Price], counts: dict[str, int]) -> float:
+    from harness import execute
+
+    execution = plan.suite.execution
+    workers = 1 if execution.executor == "serial" else execution.workers or execute.cores()
+    total = sum(row.seconds or 0.0 for row in plan.rows(prices))
+    return total * counts["missing"] / counts["planned"] / min(workers, execute.cores())

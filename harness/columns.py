@@ -1,0 +1,248 @@
+"""The columns of every table: type, unit and meaning. `results/README.md` and `datapackage.json` are held against it."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Type = Literal["string", "integer", "number", "boolean", "datetime"]
+
+
+class Column(NamedTuple):
+    """One column; `empty` says that a cell may be missing."""
+
+    name: str
+    type: Type
+    meaning: str
+    empty: bool = False
+
+
+def _c(name: str, type_: Type, meaning: str) -> Column:
+    """A column; a name that ends in `?` may be empty."""
+    return Column(name.rstrip("?"), type_, meaning, name.endswith("?"))
+
+
+_PLACE = (
+    _c("problem", "string", "name of the problem"),
+    _c("arm", "string", "name of the arm"),
+)
+
+TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
+    "runs": (
+        "one row a run of the plan",
+        (
+            _c("run_id", "string", "SHA-256 of the resolved spec; empty where a failed study left nothing to specify"),
+            _c("phase", "string", "tune or final"),
+            *_PLACE,
+            _c("replicate", "integer", "number of the replicate, from 0"),
+            _c("setting", "string", "tuned, untuned (the parts' defaults) or given (a suite without tuning)"),
+            _c("trial?", "integer", "number of the trial in its study, from 0; empty for final runs"),
+            _c("repeat?", "integer", "number of the repeat of the trial, from 0; empty for final runs"),
+            _c("status", "string", "ok, diverged, error, bad_output, timeout, oom, crashed or killed"),
+            _c("reason?", "string", "why it failed"),
+            _c("epochs", "number", "passes over the training examples that were done"),
+            _c("steps", "integer", "training steps that were done"),
+            _c("examples", "integer", "training examples that were seen, repetitions included"),
+            _c("selected_epoch?", "number", "epoch whose weights the test set was read with"),
+            _c("epoch_rule", "string", "best_validation or last: how that epoch was chosen"),
+            _c("seed_split?", "integer", "decides training and validation examples"),
+            _c("seed_init?", "integer", "decides the initial weights"),
+            _c("seed_order?", "integer", "decides the order of examples"),
+            _c("seed_augmentation?", "integer", "decides augmentation"),
+            _c("seed_noise?", "integer", "decides dropout and other draws inside the model"),
+            _c("parameters?", "integer", "parameters of the model"),
+            _c("trainable_parameters?", "integer", "parameters that were trained in some phase"),
+            _c("hyperparameters", "string", "JSON object: what the arm searches, with the values of this run"),
+            _c("init_hash?", "string", "SHA-256 of the initial weights"),
+            _c("weights_hash?", "string", "SHA-256 of the final weights (of the selected epoch)"),
+        ),
+    ),
+    "evaluations": (
+        "one row a (run, epoch, split, metric)",
+        (
+            _c("run_id", "string", "run"),
+            _c("epoch", "number", "passes over the training examples before the evaluation"),
+            _c("step", "integer", "training steps before it"),
+            _c("examples", "integer", "training examples before it"),
+            _c("split", "string", "train (over the batches as they were trained on), validation or test (final runs)"),
+            _c("metric", "string", "metric"),
+            _c("value", "number", "in the metric's unit"),
+            _c("n_examples", "integer", "examples that the value is over"),
+            _c("selected", "boolean", "true for the epoch whose weights the test set was read with"),
+        ),
+    ),
+    "studies": (
+        "one row a study",
+        (
+            _c("study_id", "string", "SHA-256 of suite seed, problem, arm, replicate and search space"),
+            *_PLACE,
+            _c("replicate", "integer", "number of the replicate"),
+            _c("sampler", "string", "Optuna sampler"),
+            _c("pruner", "string", "Optuna pruner"),
+            _c("metric", "string", "metric that was tuned, on validation"),
+            _c("direction", "string", "maximize or minimize"),
+            _c("trials", "integer", "trials that were spent"),
+            _c("complete", "integer", "trials with a value"),
+            _c("pruned", "integer", "trials that were pruned"),
+            _c("failed", "integer", "trials that failed"),
+            _c("batch", "integer", "trials asked for at once"),
+            _c("repeats", "integer", "runs a trial"),
+            _c("dimensions", "integer", "hyperparameters that were searched"),
+            _c("space_hash", "string", "SHA-256 of the search space"),
+            _c("space", "string", "JSON object: the search space"),
+            _c("best_trial?", "integer", "number of the chosen trial"),
+            _c("best_value?", "number", "its validation value"),
+            _c("final_value?", "number", "validation value of the final run with its setting"),
+            _c("optimism?", "number", "how much better the study looked than the final run, in the metric's unit"),
+            _c("edges", "integer", "hyperparameters of the chosen trial that lie on an edge of the space"),
+        ),
+    ),
+    "trials": (
+        "one row a (study, trial)",
+        (
+            _c("study_id", "string", "study"),
+            _c("trial", "integer", "number of the trial, from 0"),
+            _c("batch", "integer", "number of the batch it was asked in"),
+            _c("state", "string", "complete, pruned or failed"),
+            _c("value?", "number", "mean validation value over the repeats"),
+            _c("told?", "number", "what Optuna was told"),
+            _c("pruned_epoch?", "number", "epoch at which it was pruned"),
+            _c("run_ids", "string", "its runs, separated by blanks"),
+            _c("reason?", "string", "why it failed"),
+        ),
+    ),
+    "trial_parameters": (
+        "one row a (study, trial, hyperparameter)",
+        (
+            _c("study_id", "string", "study"),
+            _c("trial", "integer", "number of the trial"),
+            _c("name", "string", "hyperparameter, `part.option` or a key of the problem"),
+            _c("value?", "number", "its value, where that is a number"),
+            _c("text?", "string", "its value, where that is not a number"),
+            _c("low?", "number", "lower bound of its domain"),
+            _c("high?", "number", "upper bound of its domain"),
+            _c("log?", "boolean", "whether it was searched on a log scale"),
+            _c("on_edge?", "boolean", "whether it lies within 5 % of the (log) range of a bound"),
+        ),
+    ),
+    "summary": (
+        "one row a (problem, arm, setting, metric), over the final runs",
+        (
+            *_PLACE,
+            _c("setting", "string", "tuned, untuned or given"),
+            _c("metric", "string", "metric"),
+            _c("split", "string", "test"),
+            _c("epoch_rule", "string", "how the epoch was chosen"),
+            _c("unit", "string", "what one of n is: replicate or run"),
+            _c("n", "integer", "final runs"),
+            _c("n_ok", "integer", "final runs that finished"),
+            _c("mean?", "number", "mean, failed runs at the metric's floor"),
+            _c("mean_ok?", "number", "mean of the finished runs"),
+            _c("sd?", "number", "standard deviation (n - 1)"),
+            _c("median?", "number", "median"),
+            _c("min?", "number", "smallest"),
+            _c("max?", "number", "largest"),
+            _c("lo?", "number", "lower end of the interval of the mean"),
+            _c("hi?", "number", "upper end"),
+            _c("level?", "number", "level of the interval"),
+            _c("method?", "string", "how the interval was made"),
+        ),
+    ),
+    "comparisons": (
+        "one row a verdict",
+        (
+            _c("question", "string", "the suite's question"),
+            _c("kind", "string", "pair: two arms on one problem"),
+            _c("primary", "boolean", "whether the verdict belongs to the family that the level is adjusted for"),
+            _c("family_size", "integer", "verdicts in that family"),
+            *_PLACE,
+            _c("baseline", "string", "arm that it is compared with"),
+            _c("metric", "string", "metric"),
+            _c("split", "string", "test"),
+            _c("setting", "string", "tuned, untuned or given"),
+            _c("claim", "string", "method (the arm with its tuning) or setting (one tuned setting)"),
+            _c("paired", "boolean", "whether runs are paired by replicate"),
+            _c("paired_on", "string", "streams of chance that the pair shares"),
+            _c("n", "integer", "pairs"),
+            _c("failed_arm", "integer", "failed runs of the arm"),
+            _c("failed_baseline", "integer", "failed runs of the baseline"),
+            _c("delta?", "number", "mean difference, positive when the arm is better"),
+            _c("sd?", "number", "standard deviation of the differences"),
+            _c("lo?", "number", "lower end of the interval of the mean difference"),
+            _c("hi?", "number", "upper end"),
+            _c("level?", "number", "level of the interval, adjusted for the family"),
+            _c("method?", "string", "how the interval was made"),
+            _c("p_t?", "number", "paired t-test"),
+            _c("p_holm?", "number", "the same, adjusted by Holm's method"),
+            _c("p_signflip?", "number", "exact sign-flip test"),
+            _c("p_floor?", "number", "smallest value that test can give"),
+            _c("p_tost?", "number", "two one-sided tests of equivalence within the margin"),
+            _c("wins?", "integer", "replicates in which the arm is better"),
+            _c("wins_n?", "integer", "replicates with a difference"),
+            _c("wins_lo?", "number", "lower end of the exact binomial interval of the share of wins"),
+            _c("wins_hi?", "number", "upper end"),
+            _c("p_superior?", "number", "share of all pairs of runs in which the arm is better"),
+            _c("margin?", "number", "smallest difference that matters, as declared"),
+            _c("mde80?", "number", "difference that this many replicates find in 4 of 5 cases"),
+            _c("more?", "integer", "more replicates until that difference is at most the margin"),
+            _c("more_lo?", "integer", "the same for the smallest plausible standard deviation"),
+            _c("more_hi?", "integer", "for the largest"),
+            _c("agree", "integer", "robustness analyses that agree with the verdict"),
+            _c("analyses", "integer", "robustness analyses"),
+            _c("verdict", "string", "code of the verdict"),
+            _c("sentence", "string", "the verdict in words"),
+        ),
+    ),
+    "metrics": (
+        "one row a metric",
+        (
+            _c("metric", "string", "metric"),
+            _c("direction", "string", "maximize or minimize"),
+            _c("unit", "string", "unit; a fraction is shown in percent"),
+            _c("display", "string", "unit in which it is shown"),
+            _c("floor?", "number", "what a failed run counts as"),
+            _c("ceiling?", "number", "best possible value"),
+            _c("description", "string", "first line of its documentation"),
+            _c("plugin", "string", "distribution and version that it comes from"),
+        ),
+    ),
+    "timings": (
+        "wall clock, one row a run",
+        (
+            _c("run_id", "string", "run"),
+            _c("started?", "datetime", "UTC"),
+            _c("ended?", "datetime", "UTC"),
+            _c("attempt?", "integer", "how often the run was begun"),
+            _c("train_seconds?", "number", "training steps"),
+            _c("evaluate_seconds?", "number", "evaluation"),
+            _c("data_seconds?", "number", "dividing and moving data"),
+            _c("total_seconds?", "number", "all of the run"),
+            _c("peak_memory_mb?", "number", "largest resident memory of the run's process"),
+            _c("overlapped?", "boolean", "whether more threads than cores were at work"),
+            _c("environment", "string", "device and its capability, torch version, threads"),
+        ),
+    ),
+    "epoch_timings": (
+        "wall clock, one row a (run, evaluation)",
+        (
+            _c("run_id", "string", "run"),
+            _c("epoch", "number", "passes over the training examples"),
+            _c("train_seconds", "number", "training clock so far, evaluation excluded"),
+        ),
+    ),
+    "cost": (
+        "wall clock, one row a (problem, arm)",
+        (
+            *_PLACE,
+            _c("tune_seconds", "number", "all runs of its studies"),
+            _c("train_seconds_median?", "number", "training steps of a final run"),
+            _c("target_seconds_median?", "number", "training seconds to the target; empty without targets"),
+            _c("peak_memory_mb?", "number", "largest resident memory of its runs"),
+            _c("comparable", "boolean", "false when runs overlapped or environments were mixed"),
+        ),
+    ),
+}
+
+
+def names(table: str) -> list[str]:
+    """The table's column names, in order."""
+    return [column.name for column in TABLES[table][1]]

@@ -1,0 +1,49 @@
+"""Runs in this process, one after the other: for debugging with a debugger, and as the reference for the others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from harness.execute import Job, Outcome
+
+
+class SerialExecutor:
+    """One slot; `submit` only queues, `wait` does the run."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._queue: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        """Queue the job for `wait`."""
+        self._queue.append(job)
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Do one queued run, however long it takes."""
+        from harness.execute.work import evaluate
+
+        if not self._queue:
+            return []
+        job = self._queue.pop(0)
+        with _unchanged_process():
+            return [evaluate(job)]
+
+    def close(self) -> None:
+        """Forget what is queued."""
+        self._queue.clear()
+
+
+@contextlib.contextmanager
+def _unchanged_process() -> Iterator[None]:
+    """Give the caller's generators, threads and determinism setting back."""
+    import torch
+
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)

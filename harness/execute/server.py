@@ -1,0 +1,50 @@
+"""Preloaded into the server process that workers are forked from: torch and the data, shared by all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+
+PRELOAD = "HARNESS_PRELOAD"
+"""Environment variable: JSON list of the data sets to load."""
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux; elsewhere nothing)."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large freed blocks: giving them back at every step cost 15 to 50 % of training speed."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 256 * 2**20)
+
+
+def preload() -> None:
+    """Import torch and load the data; what fails here fails again, with its reason, in the run that needs it."""
+    from harness.catalog import Origin
+    from harness.execute import work
+    from harness.train import make_deterministic
+
+    make_deterministic(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    for wanted in json.loads(os.environ[PRELOAD]):
+        with contextlib.suppress(Exception):
+            work.dataset(wanted["options"], Origin(**wanted["origin"]), wanted["root"])
+
+
+if PRELOAD in os.environ:
+    die_with_parent()
+    keep_freed_memory()
+    preload()

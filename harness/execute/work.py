@@ -1,0 +1,95 @@
+"""What a worker does: load parts and data, train, and turn every way to fail into a result with a reason."""
+
+from __future__ import annotations
+
+import re
+import socket
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness import data, train
+from harness.catalog import Origin
+from harness.errors import DataError
+from harness.execute import Job, Outcome
+from harness.hookspecs import Splits
+from harness.spec import canonical
+
+_loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
+
+
+def dataset(options: Mapping[str, Any], origin: Origin, root: str) -> tuple[Splits, dict[str, str]]:
+    """The data set and the fingerprints of its splits, loaded once in this process and in those forked from it."""
+    key = canonical([options, origin.__dict__, root])
+    if key not in _loaded:
+        splits = data.load(options, origin, Path(root))
+        _loaded[key] = splits, {"train": data.fingerprint(splits.train), "test": data.fingerprint(splits.test)}
+    return _loaded[key]
+
+
+def evaluate(job: Job) -> Outcome:
+    """Do the run; whatever goes wrong in it is its result."""
+    started = datetime.now(UTC)
+    begun = time.perf_counter()
+    threads = int(job.payload["threads"])
+    train.make_deterministic(threads)
+    device = train.choose_device(job.device)
+    observed: dict[str, Any] = {}
+    try:
+        outcome = _train(job, device)
+        result, observed["timings"] = outcome["result"], outcome["timings"]
+        if changed := _changed_settings(threads):
+            result = failure("bad_output", f"a part changed {changed}")
+    except Exception as error:
+        result = _failure_of(error)
+        observed["traceback"] = traceback.format_exc()
+    except SystemExit as error:
+        result = failure("error", f"SystemExit: {error.code}")
+        observed["traceback"] = traceback.format_exc()
+    observed |= {
+        "started": started.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "total_seconds": time.perf_counter() - begun,
+        "host": socket.gethostname(),
+    }
+    return Outcome(job.id, result, train.environment(device, threads), observed)
+
+
+def _train(job: Job, device: torch.device) -> dict[str, Any]:
+    origins = job.parsed_origins()
+    splits, fingerprints = dataset(job.payload["problem"]["dataset"], origins["dataset"], job.root)
+    for split, expected in job.payload["data"].items():
+        if fingerprints[split] != expected:
+            raise DataError(f"the {split} split changed: it was {expected[:12]}, it is {fingerprints[split][:12]}")
+    parts = train.Parts.load(job.payload, origins)
+    return train.run(job.payload, parts, splits, device=device)
+
+
+def _changed_settings(threads: int) -> str | None:
+    if torch.get_num_threads() != threads:
+        return f"threads {threads} -> {torch.get_num_threads()}"
+    if torch.get_default_dtype() != torch.float32:
+        return f"the default dtype to {torch.get_default_dtype()}"
+    if not torch.are_deterministic_algorithms_enabled():
+        return "the setting for deterministic algorithms"
+    return None
+
+
+def _failure_of(error: Exception) -> dict[str, Any]:
+    if isinstance(error, DataError):
+        return failure("data_changed", str(error))
+    if isinstance(error, train.BadOutput):
+        return failure("bad_output", str(error))
+    line = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return failure("oom", line)
+    return failure("error", re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:500])
+
+
+def failure(status: str, reason: str) -> dict[str, Any]:
+    """The result of a run that has no numbers."""
+    return {"status": status, "reason": reason, "evaluations": []}

@@ -1,0 +1,325 @@
+"""The contract between harness and its plugins: hooks, parts and search domains.
+
+A plugin is a module. Each hook takes nothing and returns a list of frozen dataclasses ("parts"). This file never
+imports torch: a part names callables that are only called where runs happen.
+
+Tensor axes: N examples, K outputs (classes, or values of a regression).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import pluggy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from harness.strategies import Parameter, Transfer
+
+PROJECT = "harness"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+# What may stand in a suite file, a RunSpec and a record.
+Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
+
+
+# Search domains ------------------------------------------------------------------------------------------------------
+
+
+def _check_bounds(kind: str, low: float, high: float, log: bool) -> None:
+    for name, value in (("low", low), ("high", high)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise ValueError(f"{kind}: {name} must be a finite number, got {value!r}")
+    if not low < high:
+        raise ValueError(f"{kind}: low must be below high, got low={low}, high={high}")
+    if log and low <= 0:
+        raise ValueError(f"{kind}: low must be above 0 on a log scale, got low={low}")
+
+
+@dataclass(frozen=True)
+class Float:
+    """Real numbers from `low` to `high`, both included; on a log scale when `log`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds("Float", self.low, self.high, self.log)
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Int:
+    """Whole numbers from `low` to `high`, both included; on a log scale when `log`."""
+
+    low: int
+    high: int
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        _check_bounds("Int", self.low, self.high, self.log)
+        if not (isinstance(self.low, int) and isinstance(self.high, int)):
+            raise ValueError(f"Int: bounds must be whole numbers, got low={self.low!r}, high={self.high!r}")
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True, init=False)
+class Choice:
+    """One of the given options, which are plain values without an order."""
+
+    options: tuple[bool | int | float | str | None, ...]
+
+    def __init__(self, *options: bool | int | float | str | None) -> None:
+        object.__setattr__(self, "options", options)
+        if not options:
+            raise ValueError("Choice: at least one option is needed, got none")
+        if any(not isinstance(option, None | bool | int | float | str) for option in options):
+            raise ValueError(f"Choice: options must be plain values, got {options!r}")
+        if len(set(map(repr, options))) < len(options):
+            raise ValueError(f"Choice: options must differ, got {options!r}")
+
+    def __contains__(self, value: object) -> bool:
+        return any(type(value) is type(option) and value == option for option in self.options)
+
+
+Domain = Float | Int | Choice
+
+
+def domain_to_plain(domain: Domain) -> dict[str, Any]:
+    """The domain as plain data: `{"float": [low, high], "log": ...}`, `{"int": ...}` or `{"choice": [...]}`."""
+    if isinstance(domain, Choice):
+        return {"choice": list(domain.options)}
+    return {type(domain).__name__.lower(): [domain.low, domain.high], "log": domain.log}
+
+
+def domain_from_plain(plain: Mapping[str, Any]) -> Domain:
+    """The inverse of `domain_to_plain`."""
+    if "choice" in plain:
+        return Choice(*plain["choice"])
+    kind: type[Float] | type[Int] = Float if "float" in plain else Int
+    low, high = plain["float" if kind is Float else "int"]
+    return kind(low, high, log=plain["log"])
+
+
+# Parts ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Described:
+    """What every part says of itself besides its name and its callable."""
+
+    space: Mapping[str, Domain] = field(default_factory=dict)
+    """What tuning searches, by option name, unless the suite fixes the option."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Options passed besides (or instead of) the callable's own default values."""
+    source: str = ""
+    """Where the method is published, down to the equation or algorithm."""
+
+    kind: ClassVar[str]
+    """The word under which a suite names the part: `optimizer`, `model`, ..."""
+    call: ClassVar[str] = "build"
+    """Which field holds the callable whose keyword arguments are the part's options."""
+    given: ClassVar[int] = 0
+    """How many leading arguments of that callable harness passes itself."""
+
+
+@dataclass(frozen=True)
+class Optimizer(_Described):
+    """`build(params, **hyperparameters) -> torch.optim.Optimizer`; `params` are torch parameter groups."""
+
+    name: str
+    build: Callable[..., torch.optim.Optimizer]
+    kind: ClassVar[str] = "optimizer"
+    given: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Model(_Described):
+    """`build(input_shape, outputs, **options) -> nn.Module` from inputs (N, *input_shape) to (N, outputs)."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    head: str | None = None
+    """Dotted name of the output layer, where it is not the last module that has parameters."""
+    kind: ClassVar[str] = "model"
+    given: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a data set is: pairs of (inputs (N, ...), targets (N,)), and the number of classes (None: regression)."""
+
+    train: tuple[torch.Tensor, torch.Tensor]
+    test: tuple[torch.Tensor, torch.Tensor]
+    classes: int | None
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset(_Described):
+    """`load(root, **options) -> Splits`; `root` is the folder where data files may lie."""
+
+    name: str
+    load: Callable[..., Splits]
+    kind: ClassVar[str] = "dataset"
+    call: ClassVar[str] = "load"
+    given: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Loss(_Described):
+    """`build(**options) -> f(outputs (N, K), targets (N,)) -> Tensor ()`, the mean over the N examples."""
+
+    name: str
+    build: Callable[..., Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
+    kind: ClassVar[str] = "loss"
+
+
+@dataclass(frozen=True)
+class Schedule(_Described):
+    """`build(optimizer, steps, steps_per_epoch, **options) -> LRScheduler`, stepped after every training step.
+
+    None in place of a scheduler leaves the learning rate as it is.
+    """
+
+    name: str
+    build: Callable[..., torch.optim.lr_scheduler.LRScheduler | None]
+    kind: ClassVar[str] = "schedule"
+    given: ClassVar[int] = 3
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A whole split as a metric sees it: outputs (N, K), targets (N,), the problem's loss, the number of classes."""
+
+    outputs: torch.Tensor
+    targets: torch.Tensor
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    classes: int | None
+
+
+@dataclass(frozen=True)
+class Metric(_Described):
+    """`apply(predictions, **options) -> float` over a whole split."""
+
+    name: str
+    apply: Callable[..., float | torch.Tensor]
+    direction: Literal["maximize", "minimize"]
+    unit: str = ""
+    """`fraction` is shown in percent and its differences in percentage points (pp); else the unit as it is."""
+    floor: float | Literal["chance"] | None = None
+    """What a failed run counts as; `chance` is 1 / classes. None: one failure means no mean difference."""
+    ceiling: float | None = None
+    kind: ClassVar[str] = "metric"
+    call: ClassVar[str] = "apply"
+    given: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: `select(parameter)` gives its multiplier of the learning rate, None where it is frozen."""
+
+    select: Callable[[Parameter], float | None]
+    share: float = 1.0
+    """Of the steps, relative to the shares of the other phases."""
+    name: str = ""
+    carry: bool = True
+    """Parameters that trained in an earlier phase keep their optimizer state."""
+    keep: bool = False
+    """The state at the end of the phase is copied to `transfer.kept[name]`."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.share) and self.share >= 0):
+            raise ValueError(f"Phase: share must be a finite number of at least 0, got {self.share}")
+
+
+@dataclass(frozen=True)
+class Strategy(_Described):
+    """Which parameter learns, how fast, in which phase; the runner owns everything else.
+
+    The options of a strategy are its `defaults`; the callables read them from `transfer.options`.
+    """
+
+    name: str
+    phases: Callable[[Transfer], list[Phase]]
+    prepare: Callable[[Transfer], None] | None = None
+    penalty: Callable[[Transfer], torch.Tensor] | None = None
+    finish: Callable[[Transfer], None] | None = None
+    start: Literal["source", "random"] = "source"
+    weight_decay: bool = True
+    kind: ClassVar[str] = "strategy"
+    call: ClassVar[str] = "phases"
+    given: ClassVar[int] = 1
+
+
+class NotApplicable(Exception):
+    """Raised by a strategy that has no meaning on a model, with the reason in words."""
+
+
+Part = Optimizer | Model | Dataset | Loss | Schedule | Metric | Strategy
+PART_TYPES: tuple[type[Part], ...] = (Optimizer, Model, Dataset, Loss, Schedule, Metric, Strategy)
+KINDS: tuple[str, ...] = tuple(part.kind for part in PART_TYPES)
+
+
+def plural(kind: str) -> str:
+    """The kind as hooks and `harness list` spell it: `losses`, `strategies`, `optimizers`."""
+    return {"loss": "losses", "strategy": "strategies"}.get(kind, f"{kind}s")
+
+
+# Hooks ---------------------------------------------------------------------------------------------------------------
+
+
+@hookspec
+def harness_models() -> list[Model]:  # type: ignore[empty-body]
+    """Networks."""
+
+
+@hookspec
+def harness_optimizers() -> list[Optimizer]:  # type: ignore[empty-body]
+    """Update rules."""
+
+
+@hookspec
+def harness_strategies() -> list[Strategy]:  # type: ignore[empty-body]
+    """Ways to fine-tune: which parameter learns, how fast, in which phase."""
+
+
+@hookspec
+def harness_datasets() -> list[Dataset]:  # type: ignore[empty-body]
+    """Data sets with a training and a test split."""
+
+
+@hookspec
+def harness_losses() -> list[Loss]:  # type: ignore[empty-body]
+    """What training minimises."""
+
+
+@hookspec
+def harness_schedules() -> list[Schedule]:  # type: ignore[empty-body]
+    """The learning rate over the steps of a run."""
+
+
+@hookspec
+def harness_metrics() -> list[Metric]:  # type: ignore[empty-body]
+    """What is measured on a split, and which way is better."""
+
+
+HOOKS: dict[str, type[Part]] = {f"harness_{plural(part.kind)}": part for part in PART_TYPES}
+
+
+def part_fields(part: Part) -> Iterator[tuple[str, Any]]:
+    """Field names and values of a part, callables included."""
+    for spec in dataclasses.fields(part):
+        yield spec.name, getattr(part, spec.name)

@@ -1,0 +1,21 @@
+"""Folders of this user, without importing anything heavy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where facts about plugins and data are kept: `HARNESS_CACHE`, or the platform's cache folder."""
+    if given := os.environ.get("HARNESS_CACHE"):
+        return Path(given)
+    import platformdirs
+
+    return platformdirs.user_cache_path("harness")
+
+
+def data_root() -> Path:
+    """Where data files may lie: `HARNESS_DATA`, or `data` in the cache folder."""
+    given = os.environ.get("HARNESS_DATA")
+    return Path(given) if given else cache_folder() / "data"

@@ -1,0 +1,286 @@
+"""Every run that a suite asks for, known and priced before anything runs.
+
+Which hyperparameters a trial gets is decided while tuning (`tune`), but how many runs there are, of what, from which
+seeds, is decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from harness import child, registry
+from harness.catalog import Catalog, Origin, PartInfo
+from harness.errors import SuiteError
+from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds
+from harness.suite import Setting, Suite
+
+SettingName = Literal["tuned", "untuned", "given"]
+ALWAYS_MEASURED = ("loss", "accuracy")
+"""Metrics that every record holds beside the suite's own, where they exist and the task has them."""
+_RUN_OVERHEAD_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of a data set without holding it in memory."""
+
+    train: int
+    test: int
+    input_shape: tuple[int, ...]
+    classes: int | None
+    class_names: tuple[str, ...]
+    fingerprints: Mapping[str, str]
+    """SHA-256 of the training and of the test split."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Measured cost of one setting on this machine, with one thread: seconds a step and seconds an evaluated example."""
+
+    step_seconds: float
+    example_seconds: float
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Label:
+    """The place of a run in the plan."""
+
+    problem: str
+    arm: str
+    replicate: int
+    phase: PhaseName
+    setting: SettingName
+    trial: int | None = None
+    repeat: int = 0
+
+    @property
+    def sort_key(self) -> tuple[Any, ...]:
+        return (self.phase == "final", self.setting, self.replicate, -1 if self.trial is None else self.trial, self.repeat)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that is wanted: its place and its spec, with the modules that its parts come from."""
+
+    label: Label
+    spec: RunSpec
+    origins: Mapping[str, Origin]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of `harness plan`."""
+
+    problem: str
+    arm: str
+    tune: int
+    final: int
+    untuned: int
+    seconds: float | None
+    """Of one worker; None where the setting could not be priced."""
+
+    @property
+    def runs(self) -> int:
+        return self.tune + self.final + self.untuned
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite together with what is known of its data and its costs."""
+
+    suite: Suite
+    catalog: Catalog
+    root: Path
+    facts: Mapping[str, DataFacts]
+    """By problem."""
+
+    @cached_property
+    def settings(self) -> dict[tuple[str, str], Setting]:
+        return {(setting.problem, setting.arm): setting for setting in self.suite.settings}
+
+    def metrics(self, problem: str) -> list[PartInfo]:
+        """The metrics that runs of the problem record; the suite's own first."""
+        names = set(self.catalog.names("metric"))
+        found = [self.suite.metric]
+        for name in ALWAYS_MEASURED:
+            needs_classes = name == "accuracy"
+            if name in names and name != self.suite.metric.name:
+                if needs_classes and self.facts[problem].classes is None:
+                    continue
+                found.append(self.catalog.find("metric", name))
+        return found
+
+    def request(
+        self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, select: bool = True
+    ) -> Request:
+        """The run at that place of the plan with those hyperparameters (dotted names)."""
+        setting = self.settings[label.problem, label.arm]
+        metrics = self.metrics(label.problem)
+        origins = {**setting.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
+        facts = self.facts[label.problem]
+        final = label.phase == "final"
+        payload: dict[str, Any] = {
+            "schema": SCHEMA,
+            "training": TRAINING,
+            "phase": label.phase,
+            "problem": apply(setting.values, hyperparameters),
+            "parts": {kind: _identity(origin) for kind, origin in sorted(origins.items())},
+            "data": {split: facts.fingerprints[split] for split in (("train", "test") if final else ("train",))},
+            "seeds": run_seeds(
+                suite=self.suite.seed,
+                dataset=str(setting.values["dataset"]["use"]),  # type: ignore[index,call-overload]
+                replicate=label.replicate,
+                phase=label.phase,
+                repeat=label.repeat,
+            ),
+            "metrics": {metric.name: dict(metric.options) for metric in metrics},
+            "threads": self.suite.execution.threads,
+        }
+        if final:
+            compare = self.suite.compare
+            payload["select"] = {
+                "metric": self.suite.metric.name,
+                "direction": self.suite.metric.extra["direction"],
+                "rule": compare.epoch,
+            }
+        return Request(label, RunSpec(payload), origins)
+
+    @property
+    def given(self) -> SettingName:
+        """What the compared final runs are called: `tuned`, or `given` in a suite without tuning."""
+        return "tuned" if self.suite.tuning.trials else "given"
+
+    def rows(self, prices: Mapping[tuple[str, str], Price] | None = None) -> list[Row]:
+        """Runs by problem and arm, with their cost."""
+        return [self._row(setting, (prices or {}).get((setting.problem, setting.arm))) for setting in self.suite.settings]
+
+    def _row(self, setting: Setting, price: Price | None) -> Row:
+        tuning, compare = self.suite.tuning, self.suite.compare
+        studies = 1 if compare.claim == "setting" else compare.replicates
+        tune = studies * tuning.trials * tuning.repeats
+        untuned = compare.replicates if tuning.trials and compare.untuned else 0
+        seconds = None
+        if price is not None:
+            facts = self.facts[setting.problem]
+            final = _run_seconds(setting, facts, price, with_test=True)
+            seconds = tune * _run_seconds(setting, facts, price, with_test=False) + (compare.replicates + untuned) * final
+        return Row(setting.problem, setting.arm, tune, compare.replicates, untuned, seconds)
+
+
+def _identity(origin: Origin) -> dict[str, str]:
+    return {"distribution": origin.distribution, "version": origin.version, "sha256": origin.sha256}
+
+
+def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the setting's values with hyperparameters put in; a dot reaches into a part."""
+    made = deepcopy(dict(values))
+    for name, value in hyperparameters.items():
+        part, _, option = name.rpartition(".")
+        (made[part] if part else made)[option] = value
+    return made
+
+
+def _run_seconds(setting: Setting, facts: DataFacts, price: Price, *, with_test: bool) -> float:
+    values: Mapping[str, Any] = setting.values
+    examples = values["train_examples"] or facts.train - values["validation_examples"]
+    if values["epochs"] is not None:
+        evaluations = values["epochs"]
+        steps = math.ceil(examples / values["batch_size"]) * values["epochs"]
+    else:
+        steps = values["steps"]
+        evaluations = min(steps, 10)
+    evaluated = evaluations * values["validation_examples"] + (facts.test if with_test else 0)
+    return float(_RUN_OVERHEAD_SECONDS + steps * price.step_seconds + evaluated * price.example_seconds)
+
+
+def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
+    """The suite's plan, with the data sets looked at (in a child process, once for each version of the data).
+
+    Raises:
+        DataError: a data set cannot be had.
+        PluginError: a data set breaks the contract.
+        SuiteError: more examples are asked for than there are.
+    """
+    questions = {}
+    for setting in suite.settings:
+        questions.setdefault(setting.problem, data_question(setting, root))
+    answers = registry.ask_cached(list(questions.values()))
+    facts = {}
+    for (problem, question), answered in zip(questions.items(), answers, strict=True):
+        if isinstance(answered, child.Failed):
+            registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
+        facts[problem] = _facts(answered)
+    plan = Plan(suite, catalog, root, facts)
+    mistakes = list(dict.fromkeys(_size_mistakes(plan)))
+    if mistakes:
+        raise SuiteError("\n".join(f"error[out-of-range]: {mistake}\n  --> {suite.path}" for mistake in mistakes))
+    return plan
+
+
+def _facts(plain: Mapping[str, Any]) -> DataFacts:
+    return DataFacts(
+        **{**plain, "input_shape": tuple(plain["input_shape"]), "class_names": tuple(plain["class_names"])}
+    )
+
+
+def data_question(setting: Setting, root: Path) -> dict[str, Any]:
+    """The question whose answer is the setting's `DataFacts`."""
+    origin = setting.origins["dataset"]
+    return {"ask": "data", "dataset": setting.values["dataset"], "origin": origin.__dict__, "root": str(root)}
+
+
+def _size_mistakes(plan: Plan) -> Iterator[str]:
+    for setting in plan.suite.settings:
+        values: Mapping[str, Any] = setting.values
+        facts = plan.facts[setting.problem]
+        validation, train = values["validation_examples"], values["train_examples"]
+        left = facts.train - validation
+        name = values["dataset"]["use"]
+        if left < 1:
+            yield f"validation_examples = {validation}: '{name}' has {facts.train} training examples in all"
+            continue
+        if train is not None and train > left:
+            yield f"train_examples = {train}: '{name}' has {facts.train}, of which {validation} are for validation"
+            continue
+        used = left if train is None else train
+        if values["batch_size"] > used:
+            yield f"batch_size = {values['batch_size']} is larger than the training set of {used} examples"
+
+
+def prices(plan: Plan) -> dict[tuple[str, str], Price]:
+    """What a step and an evaluation cost for each setting, measured once in a child process and then kept.
+
+    Settings that differ only in what costs the same (a learning rate) are measured once.
+
+    Raises:
+        PluginError: a model cannot be built on the data, or a part fails on the first step.
+    """
+    questions = {(s.problem, s.arm): _price_question(plan, s) for s in plan.suite.settings}
+    distinct = {digest(question): question for question in questions.values()}
+    answers = dict(zip(distinct, registry.ask_cached(list(distinct.values())), strict=True))
+    found = {}
+    for key, question in questions.items():
+        answered = answers[digest(question)]
+        if isinstance(answered, child.Failed):
+            registry.raise_failure(answered, f"{plan.suite.path}: problem '{key[0]}', arm '{key[1]}' cannot be trained")
+        found[key] = Price(**answered)
+    return found
+
+
+def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
+    request = plan.request(Label(setting.problem, setting.arm, 0, "tune", plan.given))
+    payload = {**request.spec.payload, "seeds": {}}
+    return {
+        "ask": "price",
+        "payload": payload,
+        "origins": {kind: origin.__dict__ for kind, origin in request.origins.items()},
+        "root": str(plan.root),
+        "device": plan.suite.execution.device,
+    }

@@ -1,0 +1,45 @@
+"""A figure as the page, the Markdown and the files need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.report.plotting import Figure, look, svg_text
+from harness.report.view import View
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure with the numbers that it shows."""
+
+    name: str
+    """File stem and prefix of its ids."""
+    problem: str
+    title: str
+    caption: str
+    alt: str
+    frame: pd.DataFrame
+    """Exactly what is plotted, in the units of the axes."""
+    svg: str
+
+
+Draw = Callable[[pd.DataFrame, View], Figure]
+
+
+def chart(
+    draw: Draw, frame: pd.DataFrame, view: View, *, name: str, problem: str, title: str, caption: str, alt: str = ""
+) -> Chart | None:
+    """The drawn chart, or None when there is nothing to draw."""
+    if frame.empty:
+        return None
+    name = f"{name}{view.slug(problem)}"
+    title = f"{title}: {problem}" if len(view.problems) > 1 else title
+    # A line must not end inside "n = 5".
+    caption = caption.replace("n = ", "n\u00a0=\u00a0")
+    alt = alt or f"{title}. {caption}"
+    with look():
+        svg = svg_text(draw(frame, view), name=f"fig-{name}", title=alt)
+    return Chart(name, problem, title, caption, alt, frame.reset_index(drop=True), svg)

@@ -1,0 +1,201 @@
+"""Learning curves of the final runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.report.chart import Chart, chart
+from harness.report.plotting import (
+    Axes,
+    Figure,
+    canvas,
+    few_ticks,
+    handle,
+    legend,
+    legend_height,
+    pad_limits,
+    place,
+    seaborn,
+    tagged,
+)
+from harness.report.view import View, axis_label, short
+from harness.verdict.format import count
+
+COLUMNS = ["problem", "setting", "arm", "metric", "split", "mark", "replicate", "x", "value", "x_unit", "unit"]
+SPLITS = ("validation", "train")
+OVERLAY = 8
+"""With more arms than these, each gets a panel of its own."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel shows and where it stands."""
+
+    metric: str
+    split: str
+    row: int
+    column: int
+
+
+def curves(view: View, problem: str) -> Chart | None:
+    """Training and validation over the epochs: a thin line per replicate, a thick one for the median."""
+    frame = curves_frame(view, problem)
+    if len(view.arms) > OVERLAY and (frame["metric"] == view.measure.name).any():
+        frame = frame[frame["metric"] == view.measure.name]
+    points = int(frame.groupby(["arm", "metric", "split", "replicate"]).size().max()) if len(frame) else 0
+    runs = frame.loc[frame["mark"] == "run", ["arm", "replicate"]].drop_duplicates()
+    sizes = sorted(set(runs.groupby("arm").size())) if len(runs) else [0]
+    n = count(int(sizes[-1]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
+    seen = "points are the epochs" if points <= 2 else "a thin line per run"
+    return chart(
+        _draw if len(view.arms) <= OVERLAY else _draw_many,
+        frame,
+        view,
+        name="curves",
+        problem=problem,
+        title="Learning curves of the final runs",
+        caption=f"Raw values, {seen}; the thick line is the median over replicates. n = {n} per arm "
+        f"({view.main_setting}). Training values are running means over the epoch with the model in training mode, so "
+        "they may lie below validation. No band is drawn: so few runs would not carry one.",
+    )
+
+
+def curves_frame(view: View, problem: str) -> pd.DataFrame:
+    """Values per epoch of the main setting's final runs, and their median; in the units of the axes."""
+    runs = view.table("runs", "run_id", "phase", "problem", "arm", "setting", "replicate")
+    runs = runs[(runs["phase"] == "final") & (runs["problem"] == problem) & (runs["setting"] == view.main_setting)]
+    points = view.table("evaluations", "run_id", "epoch", "step", "split", "metric", "value")
+    points = points[points["split"].isin(SPLITS) & points["metric"].isin(_metrics(view))]
+    data = points.merge(runs[["run_id", "arm", "replicate"]], on="run_id")
+    if data.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    key, unit = _x_axis(view, problem)
+    factors = {metric: view.measure_of(metric).factor for metric in _metrics(view)}
+    data = data.assign(x=data[key].astype(float), value=data["value"] * data["metric"].map(factors), mark="run")
+    median = data.groupby(["arm", "metric", "split", "x"], as_index=False)["value"].median().assign(mark="median")
+    data = pd.concat([data.astype({"replicate": "Int64"}), median])
+    units = {metric: view.measure_of(metric).value_unit for metric in factors}
+    data = data.assign(problem=problem, setting=view.main_setting, x_unit=unit, unit=data["metric"].map(units))
+    place_of: dict[str, Any] = {name: at for at, name in enumerate((*view.arms, *factors, *SPLITS, "run", "median"))}
+    keys = ["metric", "split", "arm", "mark", "replicate", "x"]
+    data = data.sort_values(keys, key=lambda column: column.map(place_of) if column.name in keys[:4] else column)
+    return data[COLUMNS].reset_index(drop=True)
+
+
+def _metrics(view: View) -> list[str]:
+    """The metric of the verdicts and the loss."""
+    return list(dict.fromkeys([view.measure.name, "loss"]))
+
+
+def _x_axis(view: View, problem: str) -> tuple[str, str]:
+    """Column and unit: training steps where the suite counts in steps, else epochs."""
+    values: Mapping[str, Any] = next((item.values for item in view.suite.settings if item.problem == problem), {})
+    return ("step", "steps") if values.get("steps") else ("epoch", "epochs")
+
+
+def _draw(frame: pd.DataFrame, view: View) -> Figure:
+    metrics = [metric for metric in _metrics(view) if (frame["metric"] == metric).any()]
+    splits = [split for split in SPLITS if (frame["split"] == split).any()]
+    arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
+    top = legend_height(len(arms)) if len(arms) > 1 else 0.05
+    high, gap, wide = 2.05, 0.9, 3.85
+    figure = canvas(top + 0.3 + len(metrics) * (high + gap) - 0.3)
+    if len(arms) > 1:
+        handles = [handle(view.styles[arm], short(arm)) for arm in arms]
+        legend(figure, handles, [view.styles[arm].gid for arm in arms], top=0.02)
+    for panel in (Panel(m, s, i, j) for i, m in enumerate(metrics) for j, s in enumerate(splits)):
+        axes = place(figure, 0.7 + panel.column * (wide + 0.9), top + 0.3 + panel.row * (high + gap), wide, high)
+        part = frame[(frame["metric"] == panel.metric) & (frame["split"] == panel.split)]
+        for arm in arms:
+            with tagged(axes, view.styles[arm].gid):
+                _lines(axes, part[part["arm"] == arm], view, arm)
+        both = frame.loc[frame["metric"] == panel.metric, "value"]
+        _finish(axes, part, view, panel, pad_limits(both.tolist()))
+    return figure
+
+
+def _lines(axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, dashed: bool = False) -> None:
+    style = view.styles[arm]
+    runs, median = (rows[rows["mark"] == mark].astype({"x": float, "value": float}) for mark in ("run", "median"))
+    if rows.empty:
+        return
+    few = runs["x"].nunique() <= 2
+    dash = "--" if dashed else "-"
+    seaborn.lineplot(
+        runs,
+        x="x",
+        y="value",
+        units="replicate",
+        estimator=None,
+        errorbar=None,
+        color=style.colour,
+        linewidth=0.8,
+        alpha=0.45,
+        linestyle=dash,
+        marker="o" if few else None,
+        markersize=3.2,
+        markeredgewidth=0,
+        legend=False,
+        ax=axes,
+    )
+    axes.plot(
+        median["x"],
+        median["value"],
+        color=style.colour,
+        linewidth=2,
+        linestyle=dash,
+        marker=style.marker if few or not dashed else None,
+        markersize=5.5,
+        markeredgecolor="#ffffff",
+        markeredgewidth=0.7,
+        zorder=4,
+    )
+
+
+def _finish(axes: Axes, part: pd.DataFrame, view: View, panel: Panel, limits: tuple[float, float]) -> None:
+    measure = view.measure_of(panel.metric)
+    unit = str(part["x_unit"].iat[0]) if len(part) else "epochs"
+    axes.set_title(f"{'Validation' if panel.split == 'validation' else 'Training'} {measure.words}")
+    axes.set_xlabel(axis_label("training", unit))
+    axes.set_ylabel(axis_label(measure.words, measure.value_unit))
+    axes.set_ylim(*limits)
+    _x_limits(axes, part["x"])
+    few_ticks(axes.yaxis, 5)
+
+
+def _x_limits(axes: Axes, x: pd.Series) -> None:
+    low, high = float(x.min()), float(x.max())
+    air = 0.06 * (high - low) or 0.5
+    axes.set_xlim(low - air, high + air)
+    distinct = sorted(set(x.astype(float)))
+    if len(distinct) <= 6:
+        axes.set_xticks(distinct)
+    else:
+        few_ticks(axes.xaxis, 6, whole=True)
+
+
+def _draw_many(frame: pd.DataFrame, view: View) -> Figure:
+    """A panel per arm, the metric of the verdicts only: validation solid, training dashed."""
+    metric = str(frame["metric"].iat[0])
+    part = frame[frame["metric"] == metric]
+    arms = [arm for arm in view.arms if (part["arm"] == arm).any()]
+    columns, wide, high = 4, 1.85, 1.15
+    figure = canvas(0.05 + -(-len(arms) // columns) * (high + 0.75))
+    limits = pad_limits(part["value"].tolist())
+    for at, arm in enumerate(arms):
+        row, column = divmod(at, columns)
+        axes = place(figure, 0.65 + column * (wide + 0.43), 0.28 + row * (high + 0.75), wide, high)
+        with tagged(axes, view.styles[arm].gid):
+            for split in SPLITS:
+                rows = part[(part["arm"] == arm) & (part["split"] == split)]
+                _lines(axes, rows, view, arm, dashed=split == "train")
+        _finish(axes, part, view, Panel(metric, "validation", row, column), limits)
+        axes.set_title(short(arm, 22), fontsize=9)
+        if column:
+            axes.set_ylabel("")
+            axes.tick_params(labelleft=False)
+    return figure

@@ -1,0 +1,230 @@
+"""The main tables: values per arm, and differences to the baseline."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from harness.report import wording
+from harness.report.forest import GROUPS
+from harness.report.forest import comparisons as comparisons_of
+from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
+from harness.report.view import View
+from harness.verdict.format import Measure, p_value, percent
+
+
+def summary(view: View) -> Table:
+    """One row per problem, arm and setting."""
+    measure, train = view.measure, train_seconds(view)
+    arrow = "" if view.suite.compare.replicates < 2 else " ↑" if measure.sign > 0 else " ↓"
+    unit = f", {measure.value_unit}" if measure.value_unit else ""
+    columns = [
+        *view.problem_column(),
+        Column("Arm"),
+        Column("Setting"),
+        Column("Runs ok"),
+        Column(f"Mean test {measure.words}{unit}{arrow}", True),
+        Column("95 % interval", True),
+        Column("Median", True),
+        Column("SD", True),
+        Column("Failed", True),
+        Column("Train, s", True),
+    ]
+    rows: list[Line] = []
+    for row in _summary_rows(view):
+        key = (str(row["problem"]), str(row["arm"]), str(row["setting"]))
+        spent = seconds(train.get(key, math.nan)) if view.clocks_comparable else Cell(NONE)
+        cells = [*view.problem_cell(key[0]), view.arm_cell(key[1]), Cell(wording.setting(key[2]))]
+        rows.append((key[1], [*cells, *_numbers(row, measure), spent]))
+    counted = (
+        "A failed run counts at the metric's floor; the mean of the finished runs stands in brackets."
+        if measure.floor is not None
+        else "The metric has no floor, so an arm with a failed run has no mean."
+    )
+    return table(
+        f"Final runs per arm, on the test split. {counted} The mean is shown with its t-interval; SD is the spread "
+        "between replicates.",
+        columns,
+        rows,
+    )
+
+
+def _summary_rows(view: View) -> list[pd.Series]:
+    frame = view.table("summary", "problem", "arm", "setting", "metric")
+    frame = frame[frame["metric"] == view.measure.name]
+    places = {arm: at for at, arm in enumerate(view.arms)}
+    settings = {setting: at for at, setting in enumerate(view.settings(frame))}
+    problems = {problem: at for at, problem in enumerate(view.problems)}
+    rows = [row for _, row in frame.iterrows()]
+    return sorted(rows, key=lambda row: (problems[row["problem"]], settings[row["setting"]], places[row["arm"]]))
+
+
+def _numbers(row: pd.Series, measure: Measure) -> list[Cell]:
+    mean, lo, hi = float(row["mean"]), float(row["lo"]), float(row["hi"])
+    places = measure.decimals(lo, hi) if math.isfinite(lo) else _places(measure)
+    failed = int(row["n"]) - int(row["n_ok"])
+
+    def plain(value: float) -> str:
+        return measure.value(value, places).removesuffix(measure.value_unit).strip()
+
+    text = plain(mean) + (f" ({plain(float(row['mean_ok']))})" if failed and row["n_ok"] else "")
+    interval = Cell(measure.interval(lo, hi, places), lo) if math.isfinite(lo) else Cell(NONE)
+    return [
+        Cell(f"{int(row['n_ok'])}/{int(row['n'])}", float(row["n_ok"])),
+        number(text, mean),
+        interval,
+        number(plain(float(row["median"])), float(row["median"])),
+        number(plain(float(row["sd"])), float(row["sd"])),
+        Cell(str(failed), float(failed)),
+    ]
+
+
+def _places(measure: Measure) -> int:
+    return 2 if measure.unit == "fraction" else 4
+
+
+def train_seconds(view: View) -> dict[tuple[str, str, str], float]:
+    """Median training seconds of the finished final runs by (problem, arm, setting)."""
+    runs = view.table("runs", "run_id", "phase", "status", "problem", "arm", "setting")
+    timings = view.table("timings", "run_id", "train_seconds")
+    final = runs[(runs["phase"] == "final") & (runs["status"] == "ok")].merge(timings, on="run_id")
+    medians = final.groupby(["problem", "arm", "setting"])["train_seconds"].median()
+    return {(str(key[0]), str(key[1]), str(key[2])): float(value) for key, value in medians.items()}
+
+
+def differences(view: View) -> Table:
+    """One row per comparison, the declared ones first."""
+    measure, margin = view.measure, view.suite.compare.margin or 0.0
+    unit = f", {measure.difference_unit}" if measure.difference_unit else ""
+    columns = [
+        *view.problem_column(),
+        Column("Arm"),
+        Column("Against"),
+        Column("Setting"),
+        Column("n", True),
+        Column(f"Difference{unit}", True),
+        Column("Interval", True),
+        Column("Level", True),
+        Column("Won"),
+        Column("Verdict"),
+    ]
+    rows: list[Line] = []
+    for row in ordered_comparisons(view):
+        delta, lo, hi = (float(row[name]) for name in ("delta", "lo", "hi"))
+        places = measure.decimals(lo, hi, 0.0, margin, -margin) if math.isfinite(lo) else 2
+        text = measure.difference(delta, places).removesuffix(measure.difference_unit).strip()
+        setting = str(row["setting"]) if row["primary"] else f"{row['setting']}, exploratory"
+        rows.append(
+            (
+                str(row["arm"]),
+                [
+                    *view.problem_cell(str(row["problem"])),
+                    view.arm_cell(str(row["arm"])),
+                    str(row["baseline"]),
+                    setting,
+                    Cell(str(int(row["n"])), float(row["n"])),
+                    number(text, delta),
+                    Cell(measure.interval(lo, hi, places), lo) if math.isfinite(lo) else Cell(NONE),
+                    number(percent(float(row["level"])), lo if math.isnan(lo) else float(row["level"])),
+                    wins(row),
+                    Cell(wording.verdict(str(row["verdict"])), tone=wording.tone(str(row["verdict"]))),
+                ],
+            )
+        )
+    return table(
+        "Mean of the paired differences, positive where the arm is better. Levels of declared rows are adjusted for "
+        "their number; exploratory rows are not adjusted.",
+        columns,
+        rows,
+    )
+
+
+def ordered_comparisons(view: View) -> list[pd.Series]:
+    """All pairs by problem, in the order of the forest plot."""
+    rows = []
+    for problem in view.problems:
+        rows += [row for _, row in comparisons_of(view, problem).iterrows()]
+    return sorted(rows, key=lambda row: (view.problems.index(row["problem"]), GROUPS.index(row["group"])))
+
+
+def wins(row: pd.Series) -> Cell:
+    """`5 of 5`"""
+    return (
+        Cell(NONE) if pd.isna(row["wins"]) else Cell(f"{int(row['wins'])} of {int(row['wins_n'])}", float(row["wins"]))
+    )
+
+
+def robustness(view: View) -> Table:
+    """What other analyses say of each verdict; none of them changes it."""
+    columns = [
+        *view.problem_column(),
+        Column("Arm"),
+        Column("Against"),
+        Column("Setting"),
+        Column("Holds in"),
+        Column("p, paired t", True),
+        Column("p, Holm", True),
+        Column("p, sign flip (floor)", True),
+        Column("p, equivalence", True),
+        Column("Share of wins [95 %]", True),
+        Column("P(better)", True),
+        Column("Detectable, 80 % power", True),
+        Column("More replicates for the margin", True),
+    ]
+    rows: list[Line] = []
+    for row in ordered_comparisons(view):
+        holds = f"{int(row['agree'])} of {int(row['analyses'])} analyses" if row["analyses"] else NONE
+        rows.append(
+            (
+                str(row["arm"]),
+                [
+                    *view.problem_cell(str(row["problem"])),
+                    view.arm_cell(str(row["arm"])),
+                    str(row["baseline"]),
+                    str(row["setting"]) if row["primary"] else f"{row['setting']}, exploratory",
+                    holds,
+                    *(_p(row[name]) for name in ("p_t", "p_holm")),
+                    _sign_flip(row),
+                    _p(row["p_tost"]),
+                    _win_share(row),
+                    number(f"{float(row['p_superior']):.2f}", _float(row["p_superior"])),
+                    number(view.measure.roughly(_float(row["mde80"])), _float(row["mde80"])),
+                    _more(row),
+                ],
+            )
+        )
+    return table(
+        "“Holds in k of m” counts analyses that end in the same word: Welch's test, sign flips (where their floor "
+        "allows it), the median difference, each replicate left out, failed replicates left out. The verdict follows "
+        "the interval alone. The floor is the smallest p that so few replicates can reach.",
+        columns,
+        rows,
+    )
+
+
+def _float(value: object) -> float:
+    return math.nan if pd.isna(value) else float(value)  # type: ignore[arg-type]
+
+
+def _p(value: object) -> Cell:
+    return number(p_value(_float(value)).removeprefix("p = ").removeprefix("p "), _float(value))
+
+
+def _sign_flip(row: pd.Series) -> Cell:
+    p, floor = _p(row["p_signflip"]), _p(row["p_floor"])
+    return p if p.sort is None else Cell(f"{p.text} ({floor.text})", p.sort)
+
+
+def _win_share(row: pd.Series) -> Cell:
+    if pd.isna(row["wins"]) or pd.isna(row["wins_lo"]):
+        return Cell(NONE)
+    text = f"{int(row['wins'])}/{int(row['wins_n'])} [{row['wins_lo']:.2f}, {row['wins_hi']:.2f}]"
+    return Cell(text, float(row["wins"]))
+
+
+def _more(row: pd.Series) -> Cell:
+    if pd.isna(row["more"]):
+        return Cell(NONE)
+    ends = f" ({int(row['more_lo'])} to {int(row['more_hi'])})" if not pd.isna(row["more_hi"]) else ""
+    return Cell(f"{int(row['more'])}{ends}", float(row["more"]))

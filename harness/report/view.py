@@ -1,0 +1,173 @@
+"""What all sections and figures need to know of the findings, worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from harness.report.findings import Findings
+from harness.report.layout import Cell, Column
+from harness.verdict.format import Measure
+
+if TYPE_CHECKING:
+    from harness.suite import Suite
+
+UNTUNED = "untuned"
+# Okabe and Ito (2008), without yellow, which cannot be seen on white; the baseline alone is black, and not quite so,
+# because matplotlib leaves pure black out of its SVG and a dark page could not turn it light.
+COLOURS = ("#0d0d0d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# 6 colours and 7 markers: the pair repeats only after 42 arms.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+
+
+@dataclass(frozen=True)
+class ArmStyle:
+    """How an arm looks in every figure."""
+
+    index: int
+    """Its place in the suite; the elements that show it have the class `arm-INDEX`."""
+    colour: str
+    colour_index: int
+    marker: str
+
+    @property
+    def gid(self) -> str:
+        """The class of the elements that show the arm."""
+        return f"arm-{self.index}"
+
+
+def axis_label(what: str, unit: str) -> str:
+    """Name and unit of an axis."""
+    return f"{what} ({unit or 'no unit'})"
+
+
+@dataclass(frozen=True)
+class View:
+    """The findings with the questions that several sections ask of them."""
+
+    findings: Findings
+
+    @property
+    def suite(self) -> Suite:
+        """The question as it was asked."""
+        return self.findings.suite
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Their names, as the suite orders them."""
+        return tuple(self.suite.problems)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Their names, as the suite orders them."""
+        return tuple(self.suite.arms)
+
+    @property
+    def baseline(self) -> str:
+        """The arm that the others are compared with."""
+        return str(self.suite.compare.baseline)
+
+    def table(self, name: str, *columns: str) -> pd.DataFrame:
+        """The table, or an empty one with these columns."""
+        found = self.findings.tables.get(name)
+        return pd.DataFrame(columns=list(columns)) if found is None else found
+
+    @cached_property
+    def styles(self) -> Mapping[str, ArmStyle]:
+        """How each arm looks; no two of the first 43 look alike."""
+        styles, other = {}, 0
+        for index, arm in enumerate(self.arms):
+            if arm == self.baseline:
+                styles[arm] = ArmStyle(index, COLOURS[0], 0, MARKERS[0])
+                continue
+            colour = 1 + other % (len(COLOURS) - 1)
+            styles[arm] = ArmStyle(index, COLOURS[colour], colour, MARKERS[1 + other % (len(MARKERS) - 1)])
+            other += 1
+        return styles
+
+    @cached_property
+    def measure(self) -> Measure:
+        """The metric that the verdicts are about."""
+        return self.measure_of(str(self.suite.compare.metric))
+
+    def measure_of(self, metric: str) -> Measure:
+        """Of any metric; one that nobody describes has no unit, and is minimised when its name says loss."""
+        described = self.table("metrics", "metric")
+        rows = described[described["metric"] == metric]
+        if len(rows):
+            return Measure.from_row(rows.iloc[0].to_dict())
+        if metric == self.suite.compare.metric:
+            extra = self.suite.metric.extra
+            return Measure(metric, extra["direction"], extra.get("unit") or "")
+        return Measure(metric, "minimize" if "loss" in metric else "maximize")
+
+    @cached_property
+    def main_setting(self) -> str:
+        """The setting that the primary verdicts are about: `tuned`, or `given` without tuning."""
+        return "tuned" if self.suite.tuning.trials else "given"
+
+    def settings(self, frame: pd.DataFrame) -> list[str]:
+        """Settings that occur, the main one first and the untuned one last."""
+        found = set(frame["setting"]) if len(frame) else set()
+        rank = {self.main_setting: 0, UNTUNED: 2}
+        return sorted(found, key=lambda setting: (rank.get(setting, 1), setting))
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """All verdicts."""
+        return self.table("comparisons", "kind", "primary", "problem", "arm", "setting", "verdict", "sentence")
+
+    @cached_property
+    def primary(self) -> pd.DataFrame:
+        """The verdicts that the suite declared."""
+        return self.comparisons[self.comparisons["primary"].astype(bool)]
+
+    def finals(self, problem: str, setting: str) -> pd.DataFrame:
+        """Final runs of one problem and setting, in the order of arms and replicates."""
+        rows = self.findings.finals
+        rows = rows[(rows["problem"] == problem) & (rows["setting"] == setting)]
+        place = {arm: at for at, arm in enumerate(self.arms)}
+        return rows.assign(_arm=rows["arm"].map(place)).sort_values(["_arm", "replicate"]).drop(columns="_arm")
+
+    @cached_property
+    def codes(self) -> frozenset[str]:
+        """Codes of the remarks."""
+        return frozenset(remark.code for remark in self.findings.remarks)
+
+    @cached_property
+    def clocks_comparable(self) -> bool:
+        """False under H008: then no time is shown."""
+        cost = self.table("cost", "comparable")
+        return "H008" not in self.codes and bool(cost["comparable"].fillna(False).astype(bool).all())
+
+    def problem_column(self) -> list[Column]:
+        """The column that tells problems apart, where there are several."""
+        return [Column("Problem")] if len(self.problems) > 1 else []
+
+    def problem_cell(self, problem: str) -> list[Cell]:
+        """The cell of that column."""
+        return [Cell(problem)] if len(self.problems) > 1 else []
+
+    def arm_cell(self, arm: str) -> Cell:
+        """The arm's name after its marker."""
+        return Cell(arm, arm=arm)
+
+    def slug(self, problem: str) -> str:
+        """The problem in file names and ids; empty when there is one problem only."""
+        if len(self.problems) == 1:
+            return ""
+        safe = "".join(char if char.isascii() and (char.isalnum() or char in "-_") else "-" for char in problem)
+        return f"-{self.problems.index(problem) + 1}-{safe[:40].strip('-')}".rstrip("-")
+
+
+def short(text: str, limit: int = 26) -> str:
+    """The text, its middle left out when it is too long for a figure; control characters are shown as spaces."""
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split()) or "?"
+    if len(text) <= limit:
+        return text
+    head = (limit - 1 + 1) // 2
+    return f"{text[:head]}…{text[-(limit - 1 - head) :]}"

@@ -1,0 +1,49 @@
+"""Words for codes; verdict sentences themselves come from the verdicts."""
+
+from __future__ import annotations
+
+VERDICTS = {
+    "better": "better",
+    "better_small": "better, maybe by little",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+    "worse_small": "worse, maybe by little",
+    "worse": "worse",
+    "identical": "identical",
+    "not_compared": "not compared",
+}
+TONES = {
+    "better": "good",
+    "better_small": "good",
+    "equivalent": "even",
+    "undecided": "open",
+    "worse_small": "bad",
+    "worse": "bad",
+    "identical": "even",
+    "not_compared": "none",
+    "reproduced": "good",
+    "not_reproduced": "bad",
+}
+"""Which colour goes with a verdict; `none` has no colour, because nothing was compared."""
+
+SETTINGS = {
+    "tuned": "tuned",
+    "given": "as given, without tuning",
+    "untuned": "at the defaults, without tuning",
+    "shared": "with the baseline's setting",
+}
+
+
+def verdict(code: str) -> str:
+    """The word for a verdict's code."""
+    return VERDICTS.get(code, code.replace("_", " "))
+
+
+def tone(code: str) -> str:
+    """The colour class of a verdict's code."""
+    return TONES.get(code, "none")
+
+
+def setting(name: str) -> str:
+    """How a setting came about, in words."""
+    return SETTINGS.get(name, name)

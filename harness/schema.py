@@ -1,0 +1,266 @@
+"""The keys of a suite file: the one place where each is declared, with its type, range and default.
+
+`Problem` declares what a problem is made of; the tables whose keys follow from it ([problems], [arms], [[arm]]) are
+derived. A key that is added here is at once accepted, checked, listed in messages and part of the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import annotated_types
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError, core_schema
+
+from harness.toml_scan import Path
+
+SCHEMA = 1
+"""The schema of suite files that this version reads."""
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """Marks a value that names a part of one kind: a string, or a table of options with or without `use`."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        name = {"type": "string", "x-part": self.kind}
+        return {"anyOf": [name, {"type": "object", "properties": {"use": name}}]}
+
+    def check(self, value: Any) -> Any:
+        """The value as it is, or a pydantic error that says where in it the name is amiss."""
+        at = "use" if isinstance(value, dict) and "use" in value else ""
+        name = value["use"] if at else value
+        if isinstance(name, str) and name:
+            return value
+        if isinstance(value, dict) and not at:
+            return value
+        raise PydanticCustomError("part_type", "a part is due", {"at": at})
+
+
+Part = str | dict[str, Any]
+Count = Annotated[int, Field(ge=1)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Table(BaseModel):
+    """A table of a suite: strict types, no key but those declared."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
+
+
+class Problem(Table):
+    """What is held equal for all arms. None: not given, and without a default that could stand for it."""
+
+    dataset: Annotated[Part, PartOf("dataset")] | None = None
+    model: Annotated[Part, PartOf("model")] | None = None
+    loss: Annotated[Part, PartOf("loss")] = "cross_entropy"
+    optimizer: Annotated[Part, PartOf("optimizer")] = "sgd"
+    schedule: Annotated[Part, PartOf("schedule")] = "constant"
+    strategy: Annotated[Part, PartOf("strategy")] = "full"
+    train_examples: Count | None = None
+    validation_examples: Count = 5000
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count = 64
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+PART_KEYS: tuple[str, ...] = ("dataset", "model", "loss", "optimizer", "schedule", "strategy")
+BUDGET_KEYS: tuple[str, ...] = ("train_examples", "validation_examples", "epochs", "steps")
+"""What no arm may have more of, and tuning may not choose."""
+TUNABLE_KEYS: tuple[str, ...] = ("batch_size",)
+DEFAULT_EPOCHS = 1
+
+
+def _without_none(annotation: Any) -> Any:
+    inner = [item for item in get_args(annotation) if item is not type(None)]
+    return inner[0] if type(None) in get_args(annotation) and len(inner) == 1 else annotation
+
+
+def _item(key: str) -> Any:
+    """The type of one value of a key of [problem]."""
+    info = Problem.model_fields[key]
+    plain = _without_none(info.annotation)
+    annotated: Any = Annotated
+    return annotated[(plain, *info.metadata)] if info.metadata else plain
+
+
+def _axes(name: str, keys: list[str]) -> type[Table]:
+    fields: dict[str, Any] = {key: (Annotated[list[_item(key)], Field(min_length=1)] | None, None) for key in keys}  # type: ignore[misc]
+    return create_model(name, __base__=Table, **fields)
+
+
+_PATCHED = [key for key in Problem.model_fields if key not in BUDGET_KEYS]
+_PATCH: dict[str, Any] = {key: (_item(key) | None, None) for key in _PATCHED}
+
+Problems = _axes("Problems", list(Problem.model_fields))
+Arms = _axes("Arms", _PATCHED)
+Arm = create_model("Arm", __base__=Table, name=(Text, ...), **_PATCH)
+
+
+class Tuning(Table):
+    """[tuning]: how many settings each arm may try, and how they are proposed."""
+
+    trials: Annotated[int, Field(ge=0)] = 0
+    sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
+    pruner: Literal["none"] = "none"
+    batch: Count = 1
+    repeats: Count = 1
+    space: dict[str, Any] = Field(default_factory=dict)
+
+
+class Compare(Table):
+    """[compare]: what is measured, against which arm, how often."""
+
+    metric: Text
+    baseline: Text | None = None
+    replicates: Count = 5
+    margin: Annotated[float, Field(gt=0)] | None = None
+    claim: Literal["method", "setting"] = "method"
+    epoch: Literal["best_validation", "last"] = "best_validation"
+    untuned: bool = True
+    primary: list[Text] | None = None
+
+
+class Execution(Table):
+    """[execution]: how runs are carried out; only `threads` can change a result."""
+
+    workers: Count | None = None
+    executor: Literal["process", "serial"] = "process"
+    threads: Count = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    time_limit: Annotated[float, Field(gt=0)] = 21600.0
+
+
+class SuiteFile(Table):
+    """The whole file."""
+
+    question: Text
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    schema_: Annotated[int, Field(ge=SCHEMA, le=SCHEMA)] = Field(default=SCHEMA, alias="schema")
+    problem: Problem = Field(default_factory=Problem)
+    problems: Problems | None = None  # type: ignore[valid-type]
+    arms: Arms | None = None  # type: ignore[valid-type]
+    arm: Annotated[list[Arm], Field(min_length=1)] | None = None  # type: ignore[valid-type]
+    tuning: Tuning = Field(default_factory=Tuning)
+    compare: Compare
+    execution: Execution = Field(default_factory=Execution)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What pydantic has against the value at a path, in its own words for the kind of mistake."""
+
+    path: Path
+    kind: str
+
+
+def faults(values: Mapping[str, Any]) -> list[Fault]:
+    """Everything in the values that is not as declared."""
+    try:
+        SuiteFile.model_validate(dict(values))
+    except ValidationError as error:
+        return [_fault(one) for one in error.errors(include_url=False, include_input=False)]
+    return []
+
+
+def _fault(error: Any) -> Fault:
+    at = error.get("ctx", {}).get("at", "") if error["type"] == "part_type" else ""
+    return Fault((*error["loc"], at) if at else tuple(error["loc"]), error["type"])
+
+
+def keys_of(path: Path) -> tuple[str, ...]:
+    """The keys that the table at this path may have; empty where there is no such table."""
+    declared = _declared(path)[0]
+    if not (isinstance(declared, type) and issubclass(declared, Table)):
+        return ()
+    return tuple(info.alias or name for name, info in declared.model_fields.items())
+
+
+def tables() -> list[Path]:
+    """Every table of a suite, the top level first; the items of [[arm]] go by index 0."""
+    return [path for path in ((), *((key,) for key in keys_of(())), ("arm", 0)) if keys_of(path)]
+
+
+def allowed(path: Path) -> str:
+    """What may stand at a path, in words: a range, the words to choose from, or a type."""
+    return _in_words(*_declared(path))
+
+
+def _declared(path: Path) -> tuple[Any, tuple[Any, ...]]:
+    """Type and constraints at a path; (None, ()) where nothing is declared."""
+    current: Any = SuiteFile
+    constraints: tuple[Any, ...] = ()
+    for step in path:
+        if isinstance(step, int) and get_origin(current) is list:
+            current, constraints = _peel(get_args(current)[0])
+        elif isinstance(current, type) and issubclass(current, Table):
+            found = {info.alias or name: info for name, info in current.model_fields.items()}.get(str(step))
+            if found is None:
+                return None, ()
+            current, constraints = _peel(found.annotation)
+            constraints = (*constraints, *found.metadata)
+        else:
+            return None, ()
+    return current, constraints
+
+
+def _peel(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    annotation = _without_none(annotation)
+    if get_origin(annotation) is not Annotated:
+        return annotation, ()
+    plain, *metadata = get_args(annotation)
+    spread = [item for one in metadata for item in getattr(one, "metadata", [one])]
+    return plain, tuple(spread)
+
+
+def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
+    for constraint in constraints:
+        if isinstance(constraint, PartOf):
+            return f'{constraint.kind} name, or {{use = "name", option = value}}'
+    if get_origin(kind) is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is list:
+        return f"list of: {_in_words(*_peel(get_args(kind)[0]))}"
+    words = {int: "integer", float: "number", bool: "true, false", str: "text"}.get(kind)
+    if words is None:
+        return "table" if kind is not None else ""
+    return words + _range(constraints)
+
+
+def _range(constraints: tuple[Any, ...]) -> str:
+    low: Any = next((one.ge for one in constraints if isinstance(one, annotated_types.Ge)), None)
+    high: Any = next((one.le for one in constraints if isinstance(one, annotated_types.Le)), None)
+    above: Any = next((one.gt for one in constraints if isinstance(one, annotated_types.Gt)), None)
+    if low is not None and high is not None:
+        return f", {low}" if low == high else f", {low} .. {_number(high)}"
+    return f" >= {low}" if low is not None else f" > {above}" if above is not None else ""
+
+
+def _number(value: Any) -> str:
+    exponent = math.log2(value + 1)
+    return f"2^{exponent:.0f} - 1" if exponent > 16 and exponent.is_integer() else str(value)
+
+
+def json_schema(parts: Mapping[str, list[str]]) -> dict[str, Any]:
+    """JSON Schema of a suite file; `parts` are the installed names by kind."""
+
+    def fill(node: Any) -> Any:
+        if isinstance(node, list):
+            return [fill(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = {key: fill(item) for key, item in node.items()}
+        kind = node.pop("x-part", None)
+        # Any text is allowed besides the names: `distribution:name`, `-` for `_`, plugins that come later.
+        return {"anyOf": [{"enum": parts.get(kind, [])}, node]} if kind else node
+
+    return dict(fill(SuiteFile.model_json_schema(by_alias=True)))

@@ -1,0 +1,308 @@
+"""From a TOML file to a typed `Suite`, or to every mistake in it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Literal
+
+from harness import names, schema, toml
+from harness.catalog import Catalog, Origin, PartInfo
+from harness.diagnostics import Mistake, MistakesError, quote
+from harness.hookspecs import KINDS, Domain, Plain
+from harness.suite_arms import Variant, Variants, expand
+from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names, find
+from harness.suite_shape import check_shape
+from harness.suite_source import MISSING, Reading, check_leaves, combine, subject
+from harness.suite_space import Space
+from harness.toml_scan import Path
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One (problem, arm) with every default filled in."""
+
+    problem: str
+    arm: str
+    values: dict[str, Plain]
+    """By key of [problem]; a part is a table of all its options, with its name under `use`."""
+    space: dict[str, Domain]
+    """What tuning searches, by dotted option (`optimizer.lr`) or key (`batch_size`)."""
+    origins: dict[str, Origin]
+    """Where the part of each kind comes from."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How many settings each arm may try, and how they are proposed."""
+
+    trials: int = 0
+    """Per arm and replicate; 0: the parts' defaults."""
+    sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
+    pruner: Literal["none"] = "none"
+    batch: int = 1
+    """Trials asked at once inside a study."""
+    repeats: int = 1
+    """Runs per trial."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """What is measured, against which arm, how often."""
+
+    metric: str
+    baseline: str
+    replicates: int = 5
+    margin: float | None = None
+    """The smallest difference that matters, in the metric's unit."""
+    claim: Literal["method", "setting"] = "method"
+    epoch: Literal["best_validation", "last"] = "best_validation"
+    untuned: bool = True
+    primary: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How runs are carried out."""
+
+    workers: int | None = None
+    """None: one a core."""
+    executor: Literal["process", "serial"] = "process"
+    threads: int = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    time_limit: float = 21600.0
+    """Seconds a run."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A question as it will be run; `settings` are problems x arms in the order of the file."""
+
+    path: FilePath
+    name: str
+    text: str
+    """The file as it is, without what `--set` changed."""
+    question: str
+    seed: int
+    schema: int
+    problems: tuple[str, ...]
+    arms: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    tuning: Tuning
+    compare: Compare
+    execution: Execution
+    metric: PartInfo
+
+
+def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Suite:
+    """The suite in the file, with each `key.path=value` of the overrides laid over it.
+
+    Raises:
+        MistakesError: a SuiteError whose text shows every mistake and whose `mistakes` are data.
+    """
+    document = toml.read(path)
+    if document.mistakes:
+        raise MistakesError(document.mistakes, document.name)
+    source, mistakes = combine(document, overrides)
+    if mistakes:
+        raise MistakesError(mistakes, document.name)
+    reading = Reading(source, catalog)
+    suite = _read(reading, path)
+    if reading.mistakes or suite is None:
+        raise MistakesError(reading.mistakes, document.name)
+    return suite
+
+
+def json_schema(catalog: Catalog) -> dict[str, Any]:
+    """JSON Schema of a suite file, with the names of the installed parts."""
+    return schema.json_schema({kind: catalog.names(kind) for kind in KINDS})
+
+
+def _read(reading: Reading, path: FilePath) -> Suite | None:
+    """The suite, or None where that could not be made for the mistakes that `reading` now has."""
+    _check_file_name(reading, path)
+    check_leaves(reading)
+    check_shape(reading)
+    variants = expand(reading)
+    metric = _metric(reading)
+    parts = Parts(reading)
+    _check_parts(reading, parts)
+    space = Space(reading)
+    settings = _settings(reading, variants, parts, space) if variants else []
+    if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
+        space.check_used()
+    if variants:
+        _check_compare(reading, variants)
+    if reading.mistakes or variants is None or metric is None:
+        return None
+    return _build(reading, path, variants, tuple(settings), metric)
+
+
+def _check_file_name(reading: Reading, path: FilePath) -> None:
+    if rule := names.broken_rule(path.stem):
+        message = f"the file's name {quote(path.stem)} cannot name a suite: {rule}"
+        reading.add("bad-name", message, reading.source.file.whole(), allowed=names.RULE)
+
+
+def _metric(reading: Reading) -> PartInfo | None:
+    path: Path = ("compare", "metric")
+    name = reading.get(path, None)
+    return find(reading, "metric", name, path) if isinstance(name, str) else None
+
+
+# Settings ------------------------------------------------------------------------------------------------------------
+
+
+def _check_parts(reading: Reading, parts: Parts) -> None:
+    """Look at every part that stands somewhere in the suite."""
+    for kind in schema.PART_KEYS:
+        for table in ("problem", "problems", "arms"):
+            value = reading.source.at((table, kind))
+            if table == "problem":
+                parts.check(kind, (table, kind))
+            elif isinstance(value, list):
+                for index in range(len(value)):
+                    parts.check(kind, (table, kind, index))
+        arms = reading.source.at(("arm",))
+        for index in range(len(arms)) if isinstance(arms, list) else ():
+            parts.check(kind, ("arm", index, kind))
+
+
+def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) -> list[Setting]:
+    tuned = reading.get(("tuning", "trials"), 0) > 0
+    _check_budget(reading)
+    settings = []
+    for problem in variants.problems:
+        for arm in variants.arms:
+            layers = {key: _layers(reading, key, problem, arm) for key in schema.Problem.model_fields}
+            chosen = {kind: parts.choose(kind, layers[kind]) for kind in schema.PART_KEYS}
+            there = {kind: part for kind, part in chosen.items() if part is not None}
+            if len(there) < len(chosen):
+                continue
+            keys = {key: paths[-1] for key, paths in layers.items() if paths and key not in schema.PART_KEYS}
+            searched = space.of(there, keys)
+            origins = {kind: part.info.origin for kind, part in there.items()}
+            values = _values(reading, there, keys)
+            settings.append(Setting(problem.name, arm.name, values, searched if tuned else {}, origins))
+    return settings
+
+
+def _layers(reading: Reading, key: str, problem: Variant, arm: Variant) -> tuple[Path, ...]:
+    """Where the key has values, the one that counts last."""
+    base: Path = ("problem", key)
+    paths = [base] if reading.source.at(base) is not MISSING else []
+    return (*paths, *(variant.paths[key] for variant in (problem, arm) if key in variant.paths))
+
+
+def _values(reading: Reading, parts: Mapping[str, Chosen], keys: Mapping[str, Path]) -> dict[str, Plain]:
+    fields = schema.Problem.model_fields
+    values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in parts.items()}
+    for key in fields:
+        if key not in schema.PART_KEYS:
+            values[key] = reading.get(keys[key], None) if key in keys else fields[key].default
+    # A budget of [problems] takes the place of the one in [problem], whichever of the two it is.
+    if "epochs" in keys and "steps" in keys:
+        values["epochs" if keys["steps"][0] == "problems" else "steps"] = None
+    elif "steps" not in keys and "epochs" not in keys:
+        values["epochs"] = schema.DEFAULT_EPOCHS
+    return values
+
+
+def _check_budget(reading: Reading) -> None:
+    both: tuple[Path, Path] = (("problem", "epochs"), ("problem", "steps"))
+    if all(reading.source.at(path) is not MISSING for path in both):
+        epochs, steps = (reading.source.key(path) for path in both)
+        later, earlier = (epochs, steps) if epochs.order > steps.order else (steps, epochs)
+        message = "[problem] has both epochs and steps; exactly one sets the budget"
+        reading.add("conflict", message, later, earlier, help="leave one of them out")
+
+
+# Comparison ----------------------------------------------------------------------------------------------------------
+
+
+def _check_compare(reading: Reading, variants: Variants) -> None:
+    arms = [arm.name for arm in variants.arms]
+    if not (variants.complete and arms and reading.sound(("compare",))):
+        return
+    path: Path = ("compare", "baseline")
+    baseline = reading.get(path, None)
+    refused = [str(other[1]) for other in reading.broken if other[0] == "compare" and len(other) > 1]
+    misspelt = any(did_you_mean(key, ["baseline"]) for key in refused)
+    if isinstance(baseline, str):
+        _check_arm(reading, path, variants)
+    elif len(arms) > 1 and reading.source.at(path) is MISSING and not misspelt and "compare" in reading.source.values:
+        place, cure = reading.source.value(("compare",)), f'write baseline = "{arms[0]}"'
+        message = "[compare] lacks the key 'baseline': which arm the others are compared with"
+        reading.add("missing-key", message, place, allowed=few_names("", arms), help=cure)
+    _check_primary(reading, variants, baseline)
+
+
+def _check_primary(reading: Reading, variants: Variants, baseline: str | None) -> None:
+    path: Path = ("compare", "primary")
+    first: dict[str, int] = {}
+    for index, name in enumerate(reading.get(path, [])):
+        at: Path = (*path, index)
+        if not reading.sound(at):
+            continue
+        if name == baseline:
+            message = f"'{name}' is the baseline, which is not compared with itself"
+            reading.refuse(at, "conflict", message)
+        elif first.setdefault(name, index) != index:
+            message = f"doubled value {quote(name)} (positions {first[name] + 1}, {index + 1})"
+            reading.refuse(at, "doubled-value", message)
+        else:
+            _check_arm(reading, at, variants)
+
+
+def _check_arm(reading: Reading, path: Path, variants: Variants) -> None:
+    """The value at the path must be the name of an arm."""
+    name, arms = reading.source.at(path), [arm.name for arm in variants.arms]
+    if name in arms:
+        return
+    message = f"{subject(path, reading.source)}: no arm named {quote(name)}"
+    places = reading.source.value(path), variants.places(reading)
+    places = places if places[1].line else places[:1]  # type: ignore[assignment]
+    reading.add("unknown-name", message, *places, allowed=few_names(name, arms), help=did_you_mean(name, arms))
+
+
+# Building ------------------------------------------------------------------------------------------------------------
+
+
+def _build(
+    reading: Reading, path: FilePath, variants: Variants, settings: tuple[Setting, ...], metric: PartInfo
+) -> Suite:
+    file = schema.SuiteFile.model_validate(reading.source.values)
+    arms = tuple(arm.name for arm in variants.arms)
+    baseline = file.compare.baseline or arms[0]
+    others = tuple(arm for arm in arms if arm != baseline)
+    primary = others if file.compare.primary is None else tuple(file.compare.primary)
+    names_of = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    return Suite(
+        path=path,
+        name=path.stem,
+        text=reading.source.file.text,
+        question=file.question,
+        seed=file.seed,
+        schema=file.schema_,
+        problems=tuple(problem.name for problem in variants.problems),
+        arms=arms,
+        settings=settings,
+        tuning=Tuning(**file.tuning.model_dump(exclude={"space"})),
+        compare=Compare(**{**file.compare.model_dump(), **names_of}),
+        execution=Execution(**file.execution.model_dump()),
+        metric=metric,
+    )
+
+
+__all__ = [
+    "Compare",
+    "Execution",
+    "Mistake",
+    "MistakesError",
+    "Setting",
+    "Suite",
+    "Tuning",
+    "json_schema",
+    "load",
+]

@@ -1,0 +1,287 @@
+"""The report's first line: one sentence in plain words that answers the suite's question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.verdict.format import Measure, count, listed, percent
+from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Context, Verdict
+from harness.verdict.words import floor_of, row_decimals, units
+
+SPELLED_OUT = 6
+"""Up to so many primary verdicts each is written with its own interval; more are summed up by word."""
+
+
+def headline(verdicts: Sequence[Verdict], *, metric: Measure, context: Context) -> str:
+    """One sentence over all primary verdicts: which arm won, by how much with its interval, or that nothing is decided.
+
+    "Best" is said of an arm only where it is `better` than every other arm of the problem: by the primary, adjusted
+    verdict against the baseline, by the exploratory ones against the others. Those need no adjustment for this word:
+    to be called best wrongly, an arm must beat the truly best one, which happens at the rate of one comparison.
+    """
+    primary = [verdict for verdict in verdicts if verdict.primary]
+    if not primary:
+        return "Nothing was compared: the suite declares no primary arm besides the baseline."
+    if all(verdict.verdict == "not_compared" for verdict in primary):
+        return f"Nothing can be said yet: {_why_not(primary)}."
+    answer = _Answer(verdicts, metric)
+    return f"{_opening(primary, context)}, {answer.text()} ({_small_print(verdicts, metric)})."
+
+
+def winner(verdicts: Sequence[Verdict], *, problem: str) -> str | None:
+    """The arm that is `better` than every other arm of the problem, if there is one: the only one to print in bold."""
+    here = _judged_here(verdicts, problem)
+    arms = {name for verdict in here for name in (verdict.arm, verdict.baseline)}
+    beaten = {(verdict.arm, verdict.baseline) for verdict in here if verdict.verdict == "better"}
+    beaten |= {(verdict.baseline, verdict.arm) for verdict in here if verdict.verdict == "worse"}
+    return next((arm for arm in sorted(arms) if all((arm, other) in beaten for other in arms - {arm})), None)
+
+
+def rivals(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The leading arm against arms that are better than the baseline too: whether the front is decided."""
+    ahead = {(v.problem, v.arm) for v in verdicts if v.primary and v.verdict in ("better", "better_small")}
+    return [
+        verdict
+        for verdict in verdicts
+        if verdict.setting != "untuned"
+        and {(verdict.problem, verdict.arm), (verdict.problem, verdict.baseline)} <= ahead
+    ]
+
+
+def _judged_here(verdicts: Sequence[Verdict], problem: str) -> list[Verdict]:
+    return [verdict for verdict in verdicts if verdict.problem == problem and verdict.setting != "untuned"]
+
+
+# Around the answer ---------------------------------------------------------------------------------------------------
+
+
+def _opening(primary: Sequence[Verdict], context: Context) -> str:
+    problems = list(dict.fromkeys(verdict.problem for verdict in primary))
+    where = f"On {listed(problems)}" if len(problems) <= 3 else f"On {len(problems)} problems"
+    trials = count(context.trials, "trial")
+    budget = {
+        "method": f"tuned alike with {trials} each",
+        "setting": f"tuned alike in one study of {trials} each",
+        "defaults": "with everything at its defaults",
+    }
+    return f"{where}, {budget[primary[0].claim]}"
+
+
+def _small_print(verdicts: Sequence[Verdict], metric: Measure) -> str:
+    primary = [verdict for verdict in verdicts if verdict.primary]
+    judged = [verdict for verdict in primary if verdict.lo is not None]
+    ns = sorted({verdict.n for verdict in judged or primary})
+    number, unit = units(primary[0], ns[-1]).split()
+    paired = "paired" if all(verdict.paired for verdict in primary) else "unpaired"
+    parts = [f"{number if len(ns) == 1 else f'{ns[0]} to {number}'} {paired} {unit}"]
+    if any(verdict in rivals(verdicts) or verdict in _behind_best(verdicts) for verdict in verdicts):
+        parts.insert(0, f"the others {percent(1 - ERROR_RATE)}, exploratory")
+    if judged:
+        interval = f"{percent(judged[0].level)} {'interval' if len(judged) == 1 else 'intervals'}"
+        family, baseline = judged[0].family_size, judged[0].baseline
+        parts.insert(0, interval if family == 1 else f"{interval} with {baseline}, adjusted for {family} comparisons")
+    failed = _failed([verdict for verdict in primary if verdict.delta is not None])
+    if failed:
+        counted = "counts" if failed == 1 else "count"
+        parts.append(f"{count(failed, 'failed run')} {counted} as {floor_of(metric)}")
+    return "; ".join(parts)
+
+
+def _behind_best(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Exploratory verdicts on which the word "best" rests."""
+    best = {(problem, winner(verdicts, problem=problem)) for problem in {verdict.problem for verdict in verdicts}}
+    return [v for v in verdicts if not v.primary and v.setting != "untuned" and (v.problem, v.arm) in best]
+
+
+def _failed(primary: Sequence[Verdict]) -> int:
+    """Failed runs of all arms, each counted once."""
+    runs = {(verdict.problem, verdict.arm): verdict.failed_arm for verdict in primary}
+    return sum((runs | {(verdict.problem, verdict.baseline): verdict.failed_baseline for verdict in primary}).values())
+
+
+def _why_not(primary: Sequence[Verdict]) -> str:
+    n = max(verdict.n for verdict in primary)
+    baseline = primary[0].baseline
+    what = f"{primary[0].arm} with {baseline}" if len(primary) == 1 else f"the arms with {baseline}"
+    if n < SMALLEST_N:
+        done = {0: "no replicate is", 1: "only 1 replicate is", 2: "only 2 replicates are"}[n]
+        return f"{done} done, and it takes at least {SMALLEST_N} to compare {what}"
+    if _failed(primary):
+        return f"runs failed, so no mean difference exists that would compare {what}"
+    return f"the differences do not vary between replicates, so there is no measure of chance to compare {what} by"
+
+
+# The answer ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Answer:
+    verdicts: Sequence[Verdict]
+    metric: Measure
+
+    @property
+    def primary(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.primary]
+
+    @property
+    def problems(self) -> list[str]:
+        return list(dict.fromkeys(verdict.problem for verdict in self.primary))
+
+    @property
+    def what(self) -> str:
+        return f"{self.primary[0].split} {self.metric.words}"
+
+    @property
+    def margin(self) -> str:
+        margin = self.primary[0].margin
+        return "" if margin is None else self.metric.margin(margin)
+
+    def text(self) -> str:
+        best = {problem: winner(self.verdicts, problem=problem) for problem in self.problems}
+        arms = {name for verdict in self.primary for name in (verdict.arm, verdict.baseline)}
+        crowned = {problem: name for problem, name in best.items() if name and len(arms) > 2}
+        if len(self.problems) == 1 and crowned:
+            return "; ".join([self._best(crowned[self.problems[0]]), *self._rest(crowned[self.problems[0]])])
+        clauses = [self._crowns(crowned, len(arms))] if crowned else []
+        clauses += [self._group(code) for code in dict.fromkeys(verdict.verdict for verdict in self._by_clarity())]
+        return "; ".join([*clauses, *(self._front(verdict) for verdict in rivals(self.verdicts))])
+
+    def _by_clarity(self) -> list[Verdict]:
+        order: tuple[Code, ...] = ("better", "better_small", "worse", "worse_small", "equivalent", "undecided")
+        return sorted(self.primary, key=lambda v: order.index(v.verdict) if v.verdict in order else len(order))
+
+    # One arm is best.
+
+    def _best(self, best: str) -> str:
+        here = [v for v in _judged_here(self.verdicts, self.problems[0]) if best in (v.arm, v.baseline)]
+        others = [verdict.baseline if verdict.arm == best else verdict.arm for verdict in here]
+        up = self._way(1)
+        if len(here) > SPELLED_OUT:
+            size = f"at least {self.metric.roughly(min(map(_nearest, here)))} {up} than that of every other arm"
+        else:
+            size = listed(
+                [f"{self._amount(v)} {up} than that of {other}" for v, other in zip(here, others, strict=True)]
+            )
+        margin = (
+            f", {'each ' if len(here) > 1 else ''}more than the {self.margin} declared to matter" if self.margin else ""
+        )
+        return f"{best} is the best of {len(here) + 1}: its {self.what} is {size}{margin}"
+
+    def _rest(self, best: str) -> list[str]:
+        """The primary verdicts about other arms, in words only; none when the baseline is best."""
+        rest = [v for v in self._by_clarity() if best not in (v.arm, v.baseline)]
+        texts = {
+            "better": "{} better than {}",
+            "better_small": "{} better than {}",
+            "worse": "{} worse than {}",
+            "worse_small": "{} worse than {}",
+            "equivalent": "{} equivalent to {}",
+            "identical": "{} the same computation as {}",
+            "undecided": "{} not separated from {}",
+            "not_compared": "{} not compared with {}",
+        }
+        groups: dict[str, list[Verdict]] = {}
+        for verdict in rest:
+            groups.setdefault(texts[verdict.verdict], []).append(verdict)
+        return [
+            text.format(f"{self._names(group)} {_verb(group)}", group[0].baseline) for text, group in groups.items()
+        ]
+
+    def _crowns(self, crowned: dict[str, str], arms: int) -> str:
+        names = dict.fromkeys(crowned.values())
+        on = {name: listed([problem for problem, best in crowned.items() if best == name]) for name in names}
+        return listed([f"{name} is the best of {arms} on {problems}" for name, problems in on.items()])
+
+    # A clause for each word.
+
+    def _group(self, code: Code) -> str:
+        group = [verdict for verdict in self.primary if verdict.verdict == code]
+        names, other = self._names(group), group[0].baseline
+        start = {
+            "better": f"{names} {_verb(group)} better than {other}{self._limit('by more than')}",
+            "worse": f"{names} {_verb(group)} worse than {other}{self._limit('by more than')}",
+            "better_small": f"{names} {_verb(group)} better than {other}{self._limit(', though perhaps by less than')}",
+            "worse_small": f"{names} {_verb(group)} worse than {other}{self._limit(', though perhaps by less than')}",
+            "equivalent": f"{names} {_verb(group)} equivalent to {other}{self._limit(', differing by less than')}",
+            "undecided": f"it is not decided whether {names} {_verb(group)} better or worse than {other}",
+            "identical": f"{names} {_verb(group)} the same computation as {other}",
+            "not_compared": f"{names} cannot be compared with {other}",
+        }[code]
+        if code in ("identical", "not_compared"):
+            return start
+        if code in ("equivalent", "undecided"):
+            return f"{start}: a {self.what} anywhere from {self._ranges(group)} fits these runs"
+        return f"{start}: {self.what} {self._amounts(group)}"
+
+    def _limit(self, words: str) -> str:
+        if not self.margin:
+            return ""
+        return f"{'' if words.startswith(',') else ' '}{words} the {self.margin} declared to matter"
+
+    def _front(self, verdict: Verdict) -> str:
+        one, other = verdict.arm, verdict.baseline
+        where = f" on {verdict.problem}" if len(self.problems) > 1 else ""
+        if verdict.lo is None:
+            word = "the same computation" if verdict.verdict == "identical" else "not compared"
+            return f"{one} and {other} are {word}{where}"
+        if verdict.verdict in ("undecided", "equivalent"):
+            word = "not separated" if verdict.verdict == "undecided" else "equivalent"
+            return f"{one} and {other} are {word}{where} ({self._range(verdict)} for {one})"
+        return f"{one} is also better than {other}{where} ({self._amount(verdict)} {self._way(1)})"
+
+    def _names(self, group: Sequence[Verdict]) -> str:
+        if len(group) > SPELLED_OUT:
+            return f"{len(group)} of {len(self.primary)} comparisons"
+        if len(self.problems) == 1:
+            return listed([verdict.arm for verdict in group])
+        arms = dict.fromkeys(verdict.arm for verdict in group)
+        return listed([f"{arm} on {listed([v.problem for v in group if v.arm == arm])}" for arm in arms])
+
+    # Numbers. Written is the metric's own direction; stored is positive for better.
+
+    def _way(self, sign: float) -> str:
+        return "higher" if sign * self.metric.sign > 0 else "lower"
+
+    def _amounts(self, group: Sequence[Verdict]) -> str:
+        way = self._way(group[0].delta or 0.0)
+        if len(self.primary) > SPELLED_OUT:
+            return f"at least {self.metric.roughly(min(map(_nearest, group)))} {way}"
+        return f"{listed([self._amount(verdict) for verdict in group])} {way}"
+
+    def _amount(self, verdict: Verdict) -> str:
+        assert verdict.delta is not None
+        assert verdict.lo is not None
+        assert verdict.hi is not None
+        places = row_decimals(verdict, self.metric)
+        low, high = sorted((abs(verdict.lo), abs(verdict.hi)))
+        return f"{self.metric.difference(abs(verdict.delta), places)} ({self.metric.span(low, high, places)})"
+
+    def _ranges(self, group: Sequence[Verdict]) -> str:
+        if len(self.primary) > SPELLED_OUT:
+            far = self.metric.roughly(max(map(_farthest, group)))
+            return f"{far} lower to {far} higher"
+        return listed([self._range(verdict) for verdict in group], "or from")
+
+    def _range(self, verdict: Verdict) -> str:
+        assert verdict.lo is not None
+        assert verdict.hi is not None
+        places = row_decimals(verdict, self.metric)
+        if verdict.lo * verdict.hi >= 0:
+            low, high = sorted((abs(verdict.lo), abs(verdict.hi)))
+            unit = f" {self.metric.difference_unit}".rstrip()
+            return f"{self.metric.span(low, high, places)}{unit} {self._way(verdict.lo + verdict.hi)}"
+        ends = [f"{self.metric.difference(abs(end), places)} {self._way(end)}" for end in (verdict.lo, verdict.hi)]
+        return f"{ends[0]} to {ends[1]}"
+
+
+def _verb(group: Sequence[Verdict]) -> str:
+    return "is" if len(group) == 1 else "are"
+
+
+def _nearest(verdict: Verdict) -> float:
+    return min(abs(verdict.lo or 0.0), abs(verdict.hi or 0.0))
+
+
+def _farthest(verdict: Verdict) -> float:
+    return max(abs(verdict.lo or 0.0), abs(verdict.hi or 0.0))

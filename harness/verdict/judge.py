@@ -1,0 +1,70 @@
+"""Everything that statistics say of a suite, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from harness.verdict.compare import compare
+from harness.verdict.format import Measure
+from harness.verdict.headline import headline
+from harness.verdict.judgement import Verdict, context_of, shared_streams
+from harness.verdict.lint import Remark, lint
+from harness.verdict.summary import summarise
+
+if TYPE_CHECKING:
+    from harness.suite import Suite
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The answer in one sentence, every verdict behind it, the summary of all metrics, and what to be wary of."""
+
+    headline: str
+    verdicts: tuple[Verdict, ...]
+    summary: pd.DataFrame
+    remarks: tuple[Remark, ...]
+
+
+def judge(
+    suite: Suite,
+    tables: Mapping[str, pd.DataFrame],
+    scores: pd.DataFrame,
+    *,
+    plugin_hashes: Mapping[str, Collection[str]] | None = None,
+) -> Judgement:
+    """Compare, sum up and lint.
+
+    Args:
+        suite: what was asked.
+        tables: the tables that follow from records: metrics, studies, trials, evaluations, timings, ...
+        scores: final runs by metric, as `tables.finals` gives them.
+        plugin_hashes: source hashes that the records hold, by part; several are a mixture.
+    """
+    chosen = suite.compare
+    described = tables["metrics"].set_index("metric", drop=False)
+    measure = Measure.from_row(described.loc[chosen.metric].to_dict())
+    finals = scores[scores["metric"] == chosen.metric].reset_index(drop=True)
+    context = context_of(suite)
+    verdicts = compare(
+        finals,
+        suite_compare=chosen,
+        metric=measure,
+        seed=suite.seed,
+        context=context,
+        paired_on=partial(_paired_on, suite),
+    )
+    return Judgement(
+        headline=headline(verdicts, metric=measure, context=context),
+        verdicts=tuple(verdicts),
+        summary=summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim),
+        remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
+    )
+
+
+def _paired_on(suite: Suite, problem: str, arm: str, baseline: str) -> str:
+    return shared_streams(suite, problem=problem, arm=arm, baseline=baseline)

@@ -1,0 +1,166 @@
+"""What a comparison says: the verdict as one row of the table `comparisons`, and the question it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from harness.hookspecs import Plain
+    from harness.suite import Setting, Suite
+
+Code = Literal["better", "worse", "equivalent", "better_small", "worse_small", "undecided", "identical", "not_compared"]
+CLAIMED: tuple[Code, ...] = ("better", "worse", "equivalent", "better_small", "worse_small")
+"""The codes that claim something about the difference."""
+
+ERROR_RATE = 0.05
+"""Of a whole family of primary verdicts, and of each exploratory one."""
+
+SMALLEST_N = 3
+"""Below this there is no interval worth the name, so no verdict."""
+
+STREAMS = ("split", "init", "order", "augmentation", "noise")
+"""The seeds that arms of one replicate can share."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of `comparisons`: the answer to "is this arm better than that one here", with all its numbers.
+
+    Differences are positive where the arm is better than the baseline, in the metric's unit. A number that does not
+    exist (the interval of two points) is None.
+    """
+
+    question: str
+    kind: str
+    """`pair`: one arm against another on one problem."""
+    primary: bool
+    """Part of the family that the suite declared; the others are exploratory and not adjusted."""
+    family_size: int
+    problem: str
+    arm: str
+    baseline: str
+    metric: str
+    split: str
+    setting: str
+    claim: str
+    """`method`, `setting`, or `defaults` where nothing was tuned."""
+    paired: bool
+    paired_on: str
+    """The seed streams that both arms share in a replicate."""
+    n: int
+    """Replicates that both arms have; unpaired, the smaller number of runs."""
+    failed_arm: int
+    failed_baseline: int
+    delta: float | None
+    sd: float | None
+    lo: float | None
+    hi: float | None
+    level: float
+    method: str
+    """`paired t`, `Welch t`, or `none`."""
+    p_t: float | None
+    p_holm: float | None
+    p_signflip: float | None
+    p_floor: float | None
+    """The smallest `p_signflip` possible with n differences."""
+    p_tost: float | None
+    wins: int | None
+    wins_n: int | None
+    """Replicates that are no ties."""
+    wins_lo: float | None
+    wins_hi: float | None
+    p_superior: float | None
+    margin: float | None
+    mde80: float | None
+    """The difference that so many replicates find in 4 of 5 cases."""
+    more: int | None
+    """Replicates still needed to find the margin in 4 of 5 cases, and its range."""
+    more_lo: int | None
+    more_hi: int | None
+    agree: int
+    """How many of the further analyses support the verdict."""
+    analyses: int
+    verdict: Code
+    sentence: str
+
+    @property
+    def alpha(self) -> float:
+        """The error rate of this verdict's interval: the family's, divided by its size."""
+        return ERROR_RATE / self.family_size
+
+    def to_plain(self) -> dict[str, Plain]:
+        """The row as plain data for JSON."""
+        return dataclasses.asdict(self)
+
+
+COLUMNS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Verdict))
+_TYPES = {str(field.name): str(field.type) for field in dataclasses.fields(Verdict)}
+_DTYPES = {"bool": "bool", "int": "int64", "int | None": "Int64", "float": "float64", "float | None": "float64"}
+
+
+def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
+    """The table `comparisons`, in the order given; missing numbers are NaN or <NA>."""
+    rows = [verdict.to_plain() for verdict in verdicts]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return frame.astype({name: _DTYPES[kind] for name, kind in _TYPES.items() if kind in _DTYPES})
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a verdict must know of its suite to word the answer and to size the family."""
+
+    question: str
+    problems: tuple[str, ...]
+    arms: tuple[str, ...]
+    trials: int
+    """Of each study; 0: every arm at its parts' defaults."""
+    noun: str = "arm"
+    """What the arms are: `optimizer`, `model`, `strategy`, ... where they differ in nothing else."""
+    split: str = "test"
+
+    @property
+    def setting(self) -> str:
+        """The setting that is judged: `tuned`, or `given` without tuning."""
+        return "tuned" if self.trials else "given"
+
+
+def context_of(suite: Suite) -> Context:
+    """The context of a loaded suite."""
+    return Context(
+        question=suite.question,
+        problems=suite.problems,
+        arms=suite.arms,
+        trials=suite.tuning.trials,
+        noun=_noun(suite),
+    )
+
+
+def shared_streams(suite: Suite, *, problem: str, arm: str, baseline: str) -> str:
+    """The seed streams that two arms share in every replicate, as the column `paired_on` lists them.
+
+    Arms with another model share no initial weights, and arms with another data set share nothing.
+    """
+    one, other = (_setting(suite, problem, name).values for name in (arm, baseline))
+    if one["dataset"] != other["dataset"]:
+        return ""
+    return ", ".join(name for name in STREAMS if name != "init" or one["model"] == other["model"])
+
+
+def _setting(suite: Suite, problem: str, arm: str) -> Setting:
+    return next(setting for setting in suite.settings if (setting.problem, setting.arm) == (problem, arm))
+
+
+def _noun(suite: Suite) -> str:
+    differing = {
+        key
+        for setting in suite.settings
+        for key, value in setting.values.items()
+        if value != _setting(suite, setting.problem, suite.compare.baseline).values[key]
+    }
+    kinds = {"dataset", "model", "loss", "optimizer", "schedule", "strategy"}
+    return differing.pop() if len(differing) == 1 and differing <= kinds else "arm"

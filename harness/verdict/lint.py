@@ -1,0 +1,252 @@
+"""What a reader of the results must be warned of, judged from the suite and its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from harness.verdict.compare import analyses_of
+from harness.verdict.format import Measure, count, listed
+from harness.verdict.judgement import CLAIMED, SMALLEST_N, Verdict
+from harness.verdict.numbers import mean_of
+from harness.verdict.robust import left_out
+
+if TYPE_CHECKING:
+    from harness.suite import Suite
+
+BUDGET = ("epochs", "steps", "train_examples")
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One finding: its code, `W` (warning) or `N` (note), what is the matter, and the way out."""
+
+    code: str
+    level: Literal["W", "N"]
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules look at."""
+
+    suite: Suite
+    tables: Mapping[str, pd.DataFrame]
+    """Of these are read: runs, evaluations, studies, trial_parameters, timings; a missing one is read as empty."""
+    finals: pd.DataFrame
+    verdicts: Sequence[Verdict]
+    metric: Measure
+    plugin_hashes: Mapping[str, Collection[str]]
+    """Source hashes with which each part was run, by `kind name`."""
+
+    @property
+    def primary(self) -> list[Verdict]:
+        """The verdicts that the suite declared."""
+        return [verdict for verdict in self.verdicts if verdict.primary]
+
+    @property
+    def setting(self) -> str:
+        """The setting that is judged."""
+        return "tuned" if self.suite.tuning.trials else "given"
+
+    def table(self, name: str) -> pd.DataFrame | None:
+        """A table, or None where it has no rows."""
+        frame = self.tables.get(name)
+        return None if frame is None or frame.empty else frame
+
+
+def lint(
+    suite: Suite,
+    tables: Mapping[str, pd.DataFrame],
+    finals: pd.DataFrame,
+    verdicts: Sequence[Verdict],
+    *,
+    metric: Measure,
+    plugin_hashes: Mapping[str, Collection[str]] | None = None,
+) -> tuple[Remark, ...]:
+    """All remarks on the results, by code: H001 to H004, H007 to H009, H011, H014 and H015."""
+    evidence = Evidence(suite, tables, finals, verdicts, metric, plugin_hashes or {})
+    return tuple(remark for rule in RULES for remark in rule(evidence))
+
+
+def few_replicates(evidence: Evidence) -> Iterator[Remark]:
+    """H001: a primary comparison rests on fewer than 3 replicates."""
+    few = [verdict for verdict in evidence.primary if verdict.n < SMALLEST_N]
+    if few:
+        n = min(verdict.n for verdict in few)
+        message = (
+            f"{count(len(few), 'comparison')} on {count(n, 'replicate')}: no interval is possible below {SMALLEST_N}"
+        )
+        yield Remark("H001", "W", message, "set compare.replicates to 5 and run again; finished runs are kept")
+
+
+def one_study(evidence: Evidence) -> Iterator[Remark]:
+    """H002: the claim is about one tuned setting."""
+    if evidence.suite.compare.claim == "setting" and evidence.suite.tuning.trials:
+        message = (
+            "one study per arm: read as a claim about the method, 36 % of such differences between equals are false"
+        )
+        yield Remark("H002", "N", message, 'set compare.claim to "method", which tunes anew in each replicate')
+
+
+def unequal_budgets(evidence: Evidence) -> Iterator[Remark]:
+    """H003 W: arms of a problem differ in budget, or studies in spent trials."""
+    for name in BUDGET:
+        for problem in evidence.suite.problems:
+            values = {s.arm: s.values.get(name) for s in evidence.suite.settings if s.problem == problem}
+            if len(set(values.values())) > 1:
+                unequal = ", ".join(f"{arm} {value}" for arm, value in values.items())
+                remedy = f"give all arms the same {name}, unless it is what they are compared by"
+                yield Remark("H003", "W", f"unequal {name} on {problem}: {unequal}", remedy)
+    studies = evidence.table("studies")
+    if studies is not None:
+        yield from _unequal(studies, "trials", "W", "trials spent", "let all studies finish: run the suite again")
+
+
+def unequal_dimensions(evidence: Evidence) -> Iterator[Remark]:
+    """H003 N: equal trials search spaces of unequal dimensions."""
+    studies = evidence.table("studies")
+    if studies is not None:
+        remedy = "equal trials search a larger space less well: fix options, or raise tuning.trials for all"
+        yield from _unequal(studies, "dimensions", "N", "numbers of tuned options", remedy)
+
+
+def _unequal(studies: pd.DataFrame, column: str, level: Literal["W", "N"], what: str, remedy: str) -> Iterator[Remark]:
+    for problem, rows in studies.groupby("problem"):
+        numbers = rows.groupby("arm")[column].max()
+        if numbers.nunique() > 1:
+            unequal = ", ".join(f"{arm} {number}" for arm, number in numbers.items())
+            yield Remark("H003", level, f"unequal {what} on {problem}: {unequal}", remedy)
+
+
+def edge_of_space(evidence: Evidence) -> Iterator[Remark]:
+    """H004: in more than half of an arm's studies the chosen value of an option lies on the edge of its space."""
+    studies, parameters = evidence.table("studies"), evidence.table("trial_parameters")
+    if studies is None or parameters is None:
+        return
+    chosen = studies.dropna(subset=["best_trial"])[["study_id", "best_trial", "problem", "arm"]]
+    chosen = chosen.merge(parameters, left_on=["study_id", "best_trial"], right_on=["study_id", "trial"])
+    for (problem, arm, name), rows in chosen.dropna(subset=["on_edge"]).groupby(["problem", "arm", "name"]):
+        edges = rows[rows["on_edge"].astype(bool)]
+        if 2 * len(edges) > len(rows):
+            low, high = rows["low"].min(), rows["high"].max()
+            message = f"{arm} on {problem}: the chosen {name} lies on the edge of {low:g} to {high:g} in "
+            message += f"{len(edges)} of {count(len(rows), 'study').replace('studys', 'studies')}"
+            yield Remark("H004", "W", message, f"widen tuning.space for {name} and run again")
+
+
+def not_all_finished(evidence: Evidence) -> Iterator[Remark]:
+    """H007: final or source runs failed or are missing. Failed trials are spent trials, and part of tuning."""
+    finals = evidence.finals
+    failed = finals[finals["status"] != "ok"]
+    runs = evidence.table("runs")
+    source = 0 if runs is None else int(((runs["phase"] == "source") & (runs["status"] != "ok")).sum())
+    if len(failed) or source:
+        groups = failed.groupby(["problem", "arm", "setting", "status"])["replicate"].size()
+        listing = [f"{arm} on {problem} ({setting}): {n} {why}" for (problem, arm, setting, why), n in groups.items()]
+        listing += [f"{count(source, 'source run')}"] if source else []
+        remedy = "see the failures in the report; they are counted, not dropped"
+        yield Remark("H007", "W", f"{count(len(failed) + source, 'run')} failed: {'; '.join(listing)}", remedy)
+    settings = 2 if evidence.suite.tuning.trials and evidence.suite.compare.untuned else 1
+    planned = len(evidence.suite.settings) * settings * evidence.suite.compare.replicates
+    if len(finals) < planned:
+        message = f"{planned - len(finals)} of {planned} final runs are missing"
+        yield Remark("H007", "W", message, "run the suite again: it does what is missing")
+
+
+def disturbed_clocks(evidence: Evidence) -> Iterator[Remark]:
+    """H008: runs overlapped beyond the cores of the machine, or were made in different environments."""
+    timings = evidence.table("timings")
+    if timings is None:
+        return
+    overlapping = int(timings["overlapped"].fillna(False).astype(bool).sum())
+    environments = timings.loc[timings["environment"] != "", "environment"].nunique()
+    reasons = [f"{overlapping} of {len(timings)} runs overlapped with others"] if overlapping else []
+    reasons += [f"runs were made in {environments} environments"] if environments > 1 else []
+    if reasons:
+        message = f"{listed(reasons)}: times are not comparable"
+        yield Remark("H008", "W", message, 'for times, run on one machine with executor = "serial"')
+
+
+def mixed_plugins(evidence: Evidence) -> Iterator[Remark]:
+    """H009: one part was run with several versions of its source."""
+    for part, hashes in sorted(evidence.plugin_hashes.items()):
+        if len(set(hashes)) > 1:
+            message = (
+                f"{part} was run with {len(set(hashes))} versions of its source ({', '.join(sorted(set(hashes)))})"
+            )
+            yield Remark("H009", "W", message, "run the suite again with one version, into an empty results folder")
+
+
+def still_rising(evidence: Evidence) -> Iterator[Remark]:
+    """H011: an arm's validation value still improves at the last epoch.
+
+    For each judged final run that finished: validation value at its last evaluation minus that at the one before,
+    positive for better. The remark fires where the 95 % t-interval of the mean of these steps lies above 0.
+    """
+    for (problem, arm), steps in _last_steps(evidence).items():
+        if len(steps) >= SMALLEST_N and mean_of(np.array(steps)).interval()[0] > 0:
+            message = f"{arm} on {problem}: validation {evidence.metric.words} still improves at the last epoch"
+            yield Remark("H011", "N", message, "the answer holds for this budget only; compare with more epochs")
+
+
+def _last_steps(evidence: Evidence) -> dict[tuple[str, str], list[float]]:
+    runs, evaluations = evidence.table("runs"), evidence.table("evaluations")
+    if runs is None or evaluations is None:
+        return {}
+    judged = runs[(runs["phase"] == "final") & (runs["setting"] == evidence.setting) & (runs["status"] == "ok")]
+    curve = evaluations[(evaluations["split"] == "validation") & (evaluations["metric"] == evidence.metric.name)]
+    curve = curve.merge(judged[["run_id", "problem", "arm"]], on="run_id").sort_values("epoch")
+    steps: dict[tuple[str, str], list[float]] = {}
+    for (problem, arm, _), rows in curve.groupby(["problem", "arm", "run_id"]):
+        if len(rows) >= 2:
+            before, last = rows["value"].to_numpy(dtype=np.float64)[-2:]
+            steps.setdefault((problem, arm), []).append(float(evidence.metric.sign * (last - before)))
+    return steps
+
+
+def unpaired(evidence: Evidence) -> Iterator[Remark]:
+    """H014: arms of a primary comparison share no split."""
+    names = [f"{verdict.arm} with {verdict.baseline}" for verdict in evidence.primary if not verdict.paired]
+    if names:
+        message = f"unpaired: {listed(list(dict.fromkeys(names)))} share no split, so the comparison is weaker"
+        yield Remark("H014", "W", message, "run the arms in one suite with one seed and one data set")
+
+
+def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
+    """H015: a primary claim turns into another word when one replicate is left out (judged from n = 4)."""
+    for verdict in evidence.primary:
+        if verdict.verdict not in CLAIMED:
+            continue
+        suite = evidence.suite
+        analyses = analyses_of(
+            evidence.finals, verdict, suite_compare=suite.compare, metric=evidence.metric, seed=suite.seed
+        )
+        turned = [analysis for analysis in left_out(analyses) if not analysis.agrees]
+        if turned:
+            names = listed([analysis.name.removeprefix("without replicate ") for analysis in turned], "or")
+            pair = f"{verdict.arm} against {verdict.baseline} on {verdict.problem}"
+            message = f"{pair}: the verdict turns without replicate {names}"
+            yield Remark(
+                "H015", "N", message, "it rests on one run: add replicates in a new suite before relying on it"
+            )
+
+
+RULES: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
+    few_replicates,
+    one_study,
+    unequal_budgets,
+    unequal_dimensions,
+    edge_of_space,
+    not_all_finished,
+    disturbed_clocks,
+    mixed_plugins,
+    still_rising,
+    unpaired,
+    rests_on_one,
+)

@@ -1,0 +1,134 @@
+"""From the frame of final runs to the two samples that one comparison is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from harness.verdict.numbers import Estimate, Floats, differences, mean_of, welch
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The final runs of one arm, by replicate: counted values (nan where a failed run cannot be counted)."""
+
+    replicates: tuple[int, ...]
+    values: Floats
+    statuses: tuple[str, ...]
+    weights: tuple[str | None, ...]
+
+    @property
+    def ok(self) -> Bools:
+        """Which runs finished with a value."""
+        return np.array([status == "ok" for status in self.statuses], dtype=np.bool_)
+
+    @property
+    def failed(self) -> int:
+        """How many did not."""
+        return int(np.count_nonzero(~self.ok))
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """The ways in which they did not, each once."""
+        return tuple(sorted({status for status in self.statuses if status != "ok"}))
+
+    def keep(self, where: Bools) -> Side:
+        """The runs at the places that are True."""
+        places = np.flatnonzero(where)
+        return Side(
+            replicates=tuple(self.replicates[i] for i in places),
+            values=self.values[places],
+            statuses=tuple(self.statuses[i] for i in places),
+            weights=tuple(self.weights[i] for i in places),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two arms on one problem. Paired, both sides hold the same replicates in the same order."""
+
+    arm: Side
+    baseline: Side
+    sign: int
+    """-1 for a metric to be minimised."""
+    paired: bool
+
+    @property
+    def n(self) -> int:
+        """Replicates; unpaired, the runs of the smaller side."""
+        return min(len(self.arm.values), len(self.baseline.values))
+
+    @property
+    def d(self) -> Floats:
+        """Paired differences (n,), positive where the arm is better."""
+        return differences(self.arm.values, self.baseline.values, sign=self.sign)
+
+    @property
+    def countable(self) -> bool:
+        """False when a failed run has no value that it could count as."""
+        return bool(np.isfinite(self.arm.values).all() and np.isfinite(self.baseline.values).all())
+
+    @property
+    def same_weights(self) -> bool:
+        """True when both arms ended with the same weights in every replicate."""
+        return self.paired and None not in self.arm.weights and self.arm.weights == self.baseline.weights
+
+    def estimate(self) -> Estimate:
+        """The mean difference by the analysis that the pairing allows."""
+        return mean_of(self.d) if self.paired else self.welch()
+
+    def welch(self) -> Estimate:
+        """The mean difference as if the sides were independent."""
+        return welch(self.sign * self.arm.values, self.sign * self.baseline.values)
+
+    def without(self, replicate: int) -> Pair:
+        """The pair without one replicate (unpaired: on either side that has it)."""
+        arm, baseline = (
+            side.keep(np.array([i != replicate for i in side.replicates], dtype=np.bool_))
+            for side in (self.arm, self.baseline)
+        )
+        return replace(self, arm=arm, baseline=baseline)
+
+    def without_failed(self) -> Pair:
+        """The pair without the replicates in which either arm failed (unpaired: without the failed runs)."""
+        good_arm, good_baseline = self.arm.ok, self.baseline.ok
+        if self.paired:
+            good_arm = good_baseline = good_arm & good_baseline
+        return replace(self, arm=self.arm.keep(good_arm), baseline=self.baseline.keep(good_baseline))
+
+
+def pair_of(
+    finals: pd.DataFrame, *, problem: str, arm: str, baseline: str, setting: str, sign: int, paired: bool = True
+) -> Pair:
+    """The runs of two arms on one problem in one setting; paired, only replicates that both arms have."""
+    here = finals[(finals["problem"] == problem) & (finals["setting"] == setting)]
+    one, other = _side(here[here["arm"] == arm]), _side(here[here["arm"] == baseline])
+    if paired:
+        both = set(one.replicates) & set(other.replicates)
+        one, other = (
+            side.keep(np.array([i in both for i in side.replicates], dtype=np.bool_)) for side in (one, other)
+        )
+    return Pair(arm=one, baseline=other, sign=sign, paired=paired)
+
+
+def _side(rows: pd.DataFrame) -> Side:
+    rows = rows.sort_values("replicate")
+    finite = np.isfinite(rows["value"].to_numpy(dtype=np.float64, na_value=np.nan))
+    statuses = [str(status) for status in rows["status"]]
+    return Side(
+        replicates=tuple(int(i) for i in rows["replicate"]),
+        values=rows["counted"].to_numpy(dtype=np.float64, na_value=np.nan),
+        statuses=tuple(s if s != "ok" or good else "not finite" for s, good in zip(statuses, finite, strict=True)),
+        weights=tuple(None if pd.isna(name) else str(name) for name in rows["weights_hash"]),
+    )
+
+
+def examples_of(finals: pd.DataFrame, problem: str) -> int | None:
+    """The size of the problem's test set, where every run says the same."""
+    sizes = finals.loc[finals["problem"] == problem, "n_examples"].dropna().unique()
+    return int(sizes[0]) if len(sizes) == 1 else None

@@ -1,0 +1,85 @@
+"""What each arm reached on its own, and how much better its studies looked than its retrained runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.verdict.judgement import SMALLEST_N
+from harness.verdict.numbers import NAN, Floats, mean_of
+
+LEVEL = 0.95
+SUMMARY_KEY = ("problem", "arm", "setting", "metric")
+SUMMARY_COLUMNS = (
+    *SUMMARY_KEY,
+    *("split", "epoch_rule", "unit", "n", "n_ok", "mean", "mean_ok", "sd", "median", "min", "max"),
+    *("lo", "hi", "level", "method"),
+)
+OPTIMISM_COLUMNS = ("problem", "arm", "n", "mean", "sd", "lo", "hi", "level")
+
+
+def summarise(values: pd.DataFrame, *, epoch_rule: str, claim: str = "method", split: str = "test") -> pd.DataFrame:
+    """The table `summary`: one row per (problem, arm, setting, metric), sorted.
+
+    Failed runs count at the metric's floor in all columns but `mean_ok`; without a floor those columns are missing
+    when a run failed, since what is left is not the arm. The interval is of the mean, from 3 runs.
+
+    Args:
+        values: a frame like `finals` with rows for all metrics.
+        epoch_rule: which epoch's test value counts, as the suite declares it.
+        claim: `method` when a replicate is the unit, `setting` when a final run is.
+        split: the split of the values.
+    """
+    said = {"split": split, "epoch_rule": epoch_rule, "unit": "run" if claim == "setting" else "replicate"}
+    return _by_group(values, SUMMARY_KEY, SUMMARY_COLUMNS, lambda rows: said | _values(rows))
+
+
+def _values(rows: pd.DataFrame) -> dict[str, Any]:
+    counted = _floats(rows["counted"])
+    ok = _floats(rows["value"])[(rows["status"] == "ok").to_numpy(dtype=bool)]
+    finished = ok[np.isfinite(ok)]
+    order = {
+        name: float(measure(counted)) if np.isfinite(counted).all() else NAN
+        for name, measure in (("median", np.median), ("min", np.min), ("max", np.max))
+    }
+    row = {"n": len(rows), "n_ok": len(finished), "mean_ok": mean_of(finished).mean} | order | _mean(counted)
+    return row | {"method": "none" if np.isnan(row["lo"]) else "t"}
+
+
+def optimism(studies: pd.DataFrame) -> pd.DataFrame:
+    """By how much studies looked better than the retrained runs: one row per (problem, arm), sorted.
+
+    Optimism is the winner's validation value in the study minus that of its final run, turned so that positive means
+    that the study looked better, whatever the metric's direction. Replicates without both values are left out.
+    """
+    sign = np.where(studies["direction"] == "minimize", -1.0, 1.0)
+    gaps = studies.assign(gap=sign * (_floats(studies["best_value"]) - _floats(studies["final_value"])))
+    known = gaps[np.isfinite(_floats(gaps["gap"]))]
+    return _by_group(
+        known, ("problem", "arm"), OPTIMISM_COLUMNS, lambda rows: {"n": len(rows)} | _mean(_floats(rows["gap"]))
+    )
+
+
+def _mean(x: Floats) -> dict[str, float]:
+    """Mean, sd and interval; nan where a value is missing, and no interval below 3 values."""
+    estimate = mean_of(x)
+    lo, hi = estimate.interval(1 - LEVEL) if len(x) >= SMALLEST_N else (NAN, NAN)
+    return {"mean": estimate.mean, "sd": estimate.sd, "lo": lo, "hi": hi, "level": LEVEL}
+
+
+def _by_group(
+    frame: pd.DataFrame, key: Sequence[str], columns: Sequence[str], row: Callable[[pd.DataFrame], dict[str, Any]]
+) -> pd.DataFrame:
+    rows = []
+    for names, group in frame.groupby(list(key), sort=True):
+        rows.append(dict(zip(key, names, strict=True)) | row(group))
+    table = pd.DataFrame(rows, columns=list(columns))
+    counts = [name for name in ("n", "n_ok") if name in columns]
+    return table.astype(dict.fromkeys(counts, "int64"))
+
+
+def _floats(column: pd.Series[Any]) -> Floats:
+    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))

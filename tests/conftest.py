@@ -1,0 +1,187 @@
+"""The user's folder as fixture: a suite, plugins beside it, and the command line run in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = '''
+"""A problem that trains in milliseconds: two clouds of points, and a linear model."""
+
+import torch
+from torch import nn
+
+import harness
+
+
+def clouds(root, *, noise=1.0, examples=240, seed=0):
+    """Two Gaussian clouds in four dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def split(n):
+        labels = torch.arange(n) % 2
+        inputs = torch.randn(n, 4, generator=generator) * noise + labels[:, None] * 1.0
+        return inputs, labels
+
+    return harness.Splits(train=split(examples), test=split(100), classes=2)
+
+
+def line(input_shape, outputs, *, width=8):
+    """One hidden layer."""
+    return nn.Sequential(nn.Linear(input_shape[0], width), nn.ReLU(), nn.Linear(width, outputs))
+
+
+@harness.hookimpl
+def harness_datasets():
+    return [harness.Dataset("clouds", load=clouds)]
+
+
+@harness.hookimpl
+def harness_models():
+    return [harness.Model("line", build=line)]
+'''
+
+SUITE: dict[str, Any] = {
+    "question": "Which optimizer separates two clouds best?",
+    "problem": {
+        "dataset": "clouds",
+        "model": "line",
+        "train_examples": 120,
+        "validation_examples": 80,
+        "epochs": 2,
+        "batch_size": 30,
+    },
+    "arms": {"optimizer": ["sgd", "adam"]},
+    "tuning": {"trials": 2},
+    "compare": {"metric": "accuracy", "baseline": "sgd", "replicates": 3, "margin": 0.01},
+    "execution": {"executor": "serial"},
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Project:
+    """A folder with plugins and suites, as a user has it."""
+
+    def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capfd = capfd
+
+    def write(
+        self, text: str | None = None, *, name: str = "suite.toml", suite: Mapping[str, Any] | None = None
+    ) -> Project:
+        """Write a suite: the given text, or the small one with some dotted keys changed (None drops the key)."""
+        (self.folder / name).write_text(to_toml(changed(SUITE, suite or {})) if text is None else text)
+        return self
+
+    def plugin(self, name: str, text: str) -> Project:
+        """Write `./plugins/NAME.py`."""
+        (self.folder / "plugins").mkdir(exist_ok=True)
+        (self.folder / "plugins" / f"{name}.py").write_text(text)
+        return self
+
+    def run(self, *arguments: str) -> Result:
+        """Run `harness ARGUMENTS` in this process."""
+        from harness.cli import main
+
+        self._capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main(list(arguments))
+        said = self._capfd.readouterr()
+        return Result(int(exit_.value.code or 0), said.out, said.err)
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start `harness ARGUMENTS` in a process of its own."""
+        command = [sys.executable, "-m", "harness", *arguments]
+        return subprocess.Popen(
+            command, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+        )
+
+    def run_apart(self, *arguments: str) -> Result:
+        """Run `harness ARGUMENTS` in a process of its own."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=240)
+        return Result(process.returncode, out, err)
+
+    def read(self, path: str) -> str:
+        return (self.folder / path).read_text()
+
+
+def changed(suite: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the suite with dotted keys set, or dropped where the value is None."""
+    made = json.loads(json.dumps(suite))
+    for dotted, value in changes.items():
+        *path, last = dotted.split(".")
+        table = made
+        for key in path:
+            table = table.setdefault(key, {})
+        if value is None:
+            table.pop(last, None)
+        else:
+            table[last] = value
+    return made  # type: ignore[no-any-return]
+
+
+def to_toml(suite: Mapping[str, Any]) -> str:
+    """The suite as a TOML file would have it: top keys, then tables, then arrays of tables."""
+    lines = [f"{key} = {inline(value)}" for key, value in suite.items() if not _is_table(value)]
+    for key, value in suite.items():
+        if isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{k} = {inline(v)}" for k, v in value.items())]
+        elif _is_table(value):
+            for item in value:
+                lines += ["", f"[[{key}]]", *(f"{k} = {inline(v)}" for k, v in item.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and bool(value) and isinstance(value[0], dict))
+
+
+def inline(value: Any) -> str:
+    """A value as inline TOML."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of this session's own, so that plugins are imported once and nobody's cache is touched."""
+    before = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "OMP_NUM_THREADS", "COLUMNS")}
+    os.environ |= {"HARNESS_CACHE": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    yield
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Project:
+    """An empty folder with the plugin `tiny` in `./plugins`, and the command line at hand."""
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path, capfd).plugin("tiny", TINY)

@@ -1,0 +1,346 @@
+"""The page as a reader, a browser and a screen reader meet it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import synthetic
+
+from harness.report import write
+
+SCRIPT = "<script>alert(1)</script>"
+VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
+
+
+class Page(HTMLParser):
+    """Start tags with their attributes, and the text outside script and style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.inside = ""
+        self.raw: dict[str, str] = {"script": "", "style": ""}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        self.inside = tag if tag in self.raw else self.inside
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = "" if tag == self.inside else self.inside
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.raw[self.inside] += data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def values(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write(synthetic.findings(), tmp_path_factory.mktemp("base")).read_text(encoding="utf-8")
+
+
+def built(folder: Path, **options: object) -> str:
+    return write(synthetic.findings(**options), folder).read_text(encoding="utf-8")  # type: ignore[arg-type]
+
+
+def test_first_words_of_the_page_are_the_headline(base: str) -> None:
+    body = Page(base[base.index("<body>") :])
+    assert body.text.startswith("On mnist-cnn, momentum and adam are better than sgd in test accuracy.")
+
+
+def test_every_verdict_sentence_stands_in_page_and_markdown(tmp_path: Path) -> None:
+    findings = synthetic.findings()
+    page = Page(write(findings, tmp_path).read_text(encoding="utf-8"))
+    markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    sentences = findings.tables["comparisons"]["sentence"]
+    assert len(sentences) == 5
+    assert all(sentence in page.text and sentence in markdown for sentence in sentences)
+
+
+def test_primary_verdicts_carry_a_word_and_a_colour(base: str) -> None:
+    page = Page(base)
+    badges = [attributes["class"] for attributes in page.all("span") if attributes.get("class", "").startswith("badge")]
+    assert badges[:2] == ["badge good", "badge good"]
+    assert base.index(">better</span>") < base.index('id="scope"')
+
+
+def test_page_asks_no_network_for_anything(base: str) -> None:
+    page = Page(base)
+    assert not page.values("src")
+    assert not page.all("link")
+    assert "@import" not in base
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", base))
+    external = [link for link in page.values("href") if not link.startswith(("#", "figures/"))]
+    assert external
+    assert all(link.startswith("https://arxiv.org/abs/") for link in external)
+    assert external == [a["href"] for a in page.all("a") if a["href"].startswith("https")]
+
+
+def test_content_security_policy_allows_exactly_the_one_style_and_script(base: str) -> None:
+    page = Page(base)
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    for name in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.raw[name].encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+        assert len(page.all(name)) == 1
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+
+
+def test_nothing_needs_what_the_policy_forbids(base: str) -> None:
+    page = Page(base)
+    assert not page.values("style")
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+
+
+def test_script_is_small_and_the_page_is_whole_without_it(base: str) -> None:
+    page = Page(base)
+    assert len(page.raw["script"]) < 2300
+    assert all(word in page.text for word in ("Scope", "Robustness", "Provenance", "Methods", "harness run suites/"))
+    hidden = [attributes.get("id") for _, attributes in page.tags if "hidden" in attributes]
+    assert hidden == ["arms"]
+
+
+def test_ids_are_unique_and_every_reference_meets_one(base: str) -> None:
+    page = Page(base)
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    wanted = [link[1:] for link in page.values("href") if link.startswith("#")]
+    wanted += re.findall(r"url\(#([^)]+)\)", base) + page.values("aria-labelledby")
+    assert set(wanted) <= set(ids)
+
+
+def test_figure_ids_carry_the_figures_name(base: str) -> None:
+    for drawing in re.findall(r"<svg xmlns.*?</svg>", base, re.S):
+        ids = re.findall(r'\bid="([^"]+)"', drawing)
+        name = ids[0].removesuffix("-title")
+        assert name.startswith("fig-")
+        assert all(identity.startswith(f"{name}-") for identity in ids)
+
+
+def test_figures_have_a_title_a_role_and_a_caption_with_n(base: str) -> None:
+    drawings = re.findall(r"<figure.*?</figure>", base, re.S)
+    assert len(drawings) == 7
+    for drawing in drawings:
+        assert 'role="img"' in drawing
+        assert re.search(r"<title id=[^>]*>[^<]{20,}</title>", drawing)
+        assert "n\u00a0=\u00a0" in drawing[drawing.index("<figcaption>") :]
+
+
+def test_forest_plot_reads_out_the_primary_sentences(base: str) -> None:
+    title = re.search(r'<title id="fig-forest-title">([^<]+)', base)
+    assert title is not None
+    primary = synthetic.findings().tables["comparisons"].query("primary")["sentence"]
+    assert all(sentence in html.unescape(title[1]) for sentence in primary)
+
+
+def test_colours_of_figures_follow_the_page(base: str) -> None:
+    drawings = "".join(re.findall(r"<svg xmlns.*?</svg>", base, re.S))
+    painted = re.findall(r'<[^>]*(?:fill|stroke)="(#[0-9a-f]{6})"[^>]*>', drawings)
+    assert painted
+    for tag in re.findall(r'<[^>]*(?:fill|stroke)="#[0-9a-f]{6}"[^>]*>', drawings):
+        assert re.search(r'class="[^"]*\b[fs]-(ink|muted|rule|band|paper|c\d)', tag), tag
+    # Text and markers of matplotlib's default black would vanish on a dark page.
+    assert all("fill=" in tag for tag in re.findall(r"<text[^>]*>", drawings))
+    assert "prefers-color-scheme: dark" in base
+    assert "@media print" in base
+
+
+def test_tables_have_scopes_and_sort_keys(base: str) -> None:
+    page = Page(base)
+    assert all(attributes.get("scope") in ("col", "row") for attributes in page.all("th"))
+    assert "aria-sort" in page.raw["script"]
+    assert len(page.values("data-v")) > 50
+
+
+def test_scope_box_says_what_was_done(base: str) -> None:
+    text = Page(base).text
+    for said in (
+        "6,000 training examples",
+        "10,000 test examples",
+        "6 trials per arm and replicate",
+        "0.20 pp",
+        "120 runs planned: 117 ok, 3 failed",
+        "the tuning study and the setting it chose",
+    ):
+        assert said in text
+
+
+def test_partial_results_say_so_at_the_top(tmp_path: Path) -> None:
+    page = Page(built(tmp_path, missing=frozenset({("momentum", 4), ("adam", 4)})))
+    assert page.text.index("Partial results: 116 of 120 runs done") < page.text.index("Tuned alike")
+    assert "Partial results" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_finished_results_have_no_banner(base: str) -> None:
+    assert "Partial results" not in base
+
+
+def test_failed_final_run_is_listed_counted_and_crossed(tmp_path: Path) -> None:
+    text = Page(built(tmp_path, failed=frozenset({("adam", 2)}))).text
+    assert "4/5" in text
+    assert "diverged loss is nan at step 17" in text
+    assert "A failed final run counts as the metric's floor (10.00 %)." in text
+
+
+def test_without_failures_the_page_says_none(tmp_path: Path) -> None:
+    assert "None: no run failed." in Page(built(tmp_path, arms=("sgd", "momentum"))).text
+
+
+def test_one_arm_makes_no_comparison_and_no_arrow(tmp_path: Path) -> None:
+    page = Page(built(tmp_path, arms=("sgd",), replicates=1, trials=0, untuned=False, margin=None, epochs=1))
+    assert "There is nothing to compare" in page.text
+    assert "Nothing was tuned" in page.text
+    assert "↑" not in page.text
+    assert not [c for c in page.values("class") if c.startswith("badge")]
+
+
+def test_one_replicate_has_no_coloured_verdict(tmp_path: Path) -> None:
+    page = Page(built(tmp_path, replicates=1))
+    badges = {value for value in page.values("class") if value.startswith("badge")}
+    assert badges == {"badge none"}
+    assert "no interval" in page.text
+
+
+def test_minimised_metric_in_its_own_unit(tmp_path: Path) -> None:
+    text = Page(built(tmp_path, metric="loss", margin=0.01)).text
+    assert "test loss (lower is better), in nats" in text
+    assert "Mean test loss, nats ↓" in text
+    assert "difference in test loss (nats)" in text
+
+
+def test_several_problems_have_a_figure_each(tmp_path: Path) -> None:
+    text = built(tmp_path, problems=("mnist-cnn", "fashion-cnn"), trials=0, untuned=False)
+    assert {"figure-forest-1-mnist-cnn", "figure-forest-2-fashion-cnn"} <= set(Page(text).values("id"))
+    ids = Page(text).values("id")
+    assert len(ids) == len(set(ids))
+
+
+def test_times_are_blank_when_they_cannot_be_compared(tmp_path: Path) -> None:
+    remark = synthetic.remark("H008", "W", "18 of 90 runs overlapped with others", "run again with fewer workers")
+    text = built(tmp_path, remarks=(remark,))
+    assert "Times are left blank" in text
+    assert 'id="cost"' in text
+    assert not (tmp_path / "report" / "figures" / "cost.svg").exists()
+
+
+def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
+    names = (SCRIPT, "$\\frac$", "=cmd()|'x'", "_hidden", "a" * 64)
+    text = built(
+        tmp_path,
+        arms=names,
+        problems=("<img src=x onerror=alert(2)>",),
+        reason=f"</td>{SCRIPT}",
+        question='"><svg onload=alert(4)>',
+        headline="<b>bold</b> {{ 7*7 }}",
+    )
+    page = Page(text)
+    assert len(page.all("script")) == 1
+    assert not page.all("img")
+    assert not page.all("b") or all("onload" not in attributes for attributes in page.all("svg"))
+    assert "<b>bold</b> {{ 7*7 }}" in page.text
+    assert all(name in page.text for name in names)
+    markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "<script" not in markdown
+    assert "<img" not in markdown
+
+
+def test_thirty_arms_stay_under_two_megabytes(tmp_path: Path) -> None:
+    path = write(synthetic.findings(arms=tuple(f"arm{i:02d}" for i in range(30)), replicates=2, trials=2), tmp_path)
+    assert path.stat().st_size < 2_000_000
+    looks = re.findall(r'<svg class="mark".*?</svg>', path.read_text(encoding="utf-8"))
+    assert len(set(looks)) == 30
+
+
+def test_figures_that_do_not_fit_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.page.INLINE", 40_000)
+    text = built(tmp_path)
+    assert '<a href="figures/curves.svg">' in text
+    assert "fig-forest-title" in text
+    assert len(text) < 200_000
+
+
+BUILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import synthetic
+from harness.report import write
+from pathlib import Path
+write(synthetic.findings(problems=("one", "two"), replicates=3, trials=2, epochs=2), Path(sys.argv[2]))
+"""
+
+
+def test_two_processes_build_equal_bytes(tmp_path: Path) -> None:
+    for name, seed in (("a", "1"), ("b", "2")):
+        subprocess.run(
+            [sys.executable, "-W", "error", "-c", BUILD, str(Path(__file__).parent), str(tmp_path / name)],
+            check=True,
+            timeout=300,
+            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+        )
+    files = {name: sorted(p.relative_to(tmp_path / name) for p in (tmp_path / name).rglob("*.*")) for name in "ab"}
+    assert files["a"] == files["b"]
+    assert len(files["a"]) > 20
+    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files["a"])
+
+
+def test_page_knows_neither_folder_nor_clock(tmp_path: Path) -> None:
+    text = built(tmp_path)
+    assert str(tmp_path) not in text
+    assert "/work/" not in text
+    assert not re.search(r"\d\d:\d\d:\d\d", text)
+
+
+def test_figures_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
+    built(tmp_path)
+    folder = tmp_path / "report" / "figures"
+    assert (folder / "history.svg").exists()
+    (folder / "mine.txt").write_text("kept")
+    built(tmp_path, trials=0, untuned=False)
+    assert not (folder / "history.svg").exists()
+    assert not (folder / "history.csv").exists()
+    assert (folder / "mine.txt").exists()
+
+
+def test_linked_report_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "report").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Exception, match="is a link"):
+        built(tmp_path)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_latex_table_has_one_row_per_arm_and_escapes(tmp_path: Path) -> None:
+    built(tmp_path, arms=("sgd", "my_arm & co", "100%"), untuned=False)
+    text = (tmp_path / "report" / "tables" / "summary.tex").read_text(encoding="utf-8")
+    assert text.count(r"\\") == 1 + 3
+    assert r"my\_arm \& co" in text
+    assert r"\toprule" in text
+    assert text.isascii()
+
+
+def test_counts_that_do_not_add_up_are_refused() -> None:
+    findings = synthetic.findings()
+    with pytest.raises(ValueError, match="planned must be"):
+        type(findings)(**{**findings.__dict__, "counts": {**findings.counts, "ok": 1}})

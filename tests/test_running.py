@@ -1,0 +1,297 @@
+"""`harness run`: does what is missing, the same whatever happened before, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.conftest import TINY
+
+MOMENTUM_LIKE = '''
+import torch
+import harness
+
+@harness.hookimpl
+def harness_optimizers():
+    return [harness.Optimizer("{name}", build={build}, space={{"lr": harness.Float(1e-3, 1.0, log=True)}})]
+'''
+RMSPROP = MOMENTUM_LIKE.format(name="rmsprop", build="torch.optim.RMSprop")
+
+
+def runs_csv(project, suite="suite"):
+    return project.read(f"results/{suite}/tables/runs.csv")
+
+
+def test_a_suite_runs_to_a_report_whose_first_line_is_the_answer(project):
+    result = project.write().run("run", "suite.toml")
+    assert result.code == 0, result.err
+    answer, where = result.out.splitlines()
+    assert answer.startswith("On clouds-line, tuned alike with 2 trials each, ")
+    assert where == "report: results/suite/report/report.html"
+    assert answer in project.read("results/suite/report/report.md")
+    for table in ("runs", "evaluations", "studies", "trials", "trial_parameters", "summary", "comparisons", "metrics"):
+        assert len(project.read(f"results/suite/tables/{table}.csv").splitlines()) > 1, table
+
+
+def test_the_same_command_again_runs_nothing_and_says_the_same(project):
+    first = project.write().run("run", "suite.toml")
+    before = {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()}
+    again = project.run("run", "suite.toml")
+    assert again.out == first.out
+    assert "nothing to run: 24 of 24 ok" in again.err
+    assert {path: path.read_bytes() for path in (project.folder / "results").rglob("*") if path.is_file()} == before
+
+
+def test_another_arm_computes_that_arm_only(project):
+    project.write().run("run", "suite.toml")
+    result = project.write(suite={"arms.optimizer": ["sgd", "adam", "momentum"]}).run("run", "suite.toml")
+    assert "24 of 36 runs done, 12 to do" in result.err
+    assert "12 runs done" in result.err
+
+
+def test_more_replicates_compute_the_new_ones_only(project):
+    project.write().run("run", "suite.toml")
+    before = runs_csv(project).splitlines()
+    result = project.write(suite={"compare.replicates": 4}).run("run", "suite.toml")
+    assert "24 of 32 runs done, 8 to do" in result.err
+    assert set(before) <= set(runs_csv(project).splitlines())
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "gp"])
+def test_more_trials_go_on_with_the_studies_that_there_are(project, sampler):
+    changes = {"tuning.sampler": sampler, "tuning.trials": 2, "compare.replicates": 1}
+    project.write(suite=changes).run("run", "suite.toml")
+    result = project.write(suite={**changes, "tuning.trials": 3}).run("run", "suite.toml")
+    assert "3 of" not in result.err
+    assert result.code == 0
+    extended = runs_csv(project)
+    project.run("run", "suite.toml", "--results", "results/fresh")
+    assert project.read("results/fresh/tables/runs.csv") == extended
+
+
+def test_one_and_two_workers_give_equal_bytes(project):
+    project.write(suite={"tuning.batch": 2, "tuning.trials": 4})
+    one = project.run("run", "suite.toml", "--executor", "process", "--workers", "1", "--results", "one")
+    two = project.run("run", "suite.toml", "--executor", "process", "--workers", "2", "--results", "two")
+    project.run("run", "suite.toml", "--executor", "serial", "--results", "serial")
+    assert one.code == two.code == 0, one.err + two.err
+    for table in ("runs", "evaluations", "studies", "trials", "trial_parameters", "summary", "comparisons"):
+        found = {project.read(f"{folder}/tables/{table}.csv") for folder in ("one", "two", "serial")}
+        assert len(found) == 1, table
+    assert project.read("one/report/report.md").count("\n") == project.read("two/report/report.md").count("\n")
+
+
+def _wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_suite_goes_on_and_ends_as_an_uninterrupted_one(project, number, code):
+    project.write(suite={"execution": {"executor": "process", "workers": 2}, "problem.epochs": 20})
+    process = project.start("run", "suite.toml", start_new_session=True)
+    _wait_for(lambda: len(list((project.folder / "results/suite/runs").glob("*/*.json"))) >= 4)
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert out == ""
+    assert "interrupted; finished runs are kept, the same command goes on" in err
+    assert "Traceback" not in err
+    done = len(list((project.folder / "results/suite/runs").glob("*/*.json")))
+    assert 4 <= done < 24
+    result = project.run("run", "suite.toml")
+    assert f"{done} of 24 runs done" in result.err
+    project.run("run", "suite.toml", "--results", "uninterrupted")
+    assert project.read("uninterrupted/tables/runs.csv") == runs_csv(project)
+
+
+def test_a_killed_coordinator_leaves_no_process_and_loses_no_record(project):
+    import psutil
+
+    project.write(suite={"execution": {"executor": "process", "workers": 2}, "problem.epochs": 20})
+    process = project.start("run", "suite.toml", start_new_session=True)
+    _wait_for(lambda: len(list((project.folder / "results/suite/runs").glob("*/*.json"))) >= 2)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.communicate()
+    gone, alive = psutil.wait_procs(children, timeout=10)
+    assert alive == []
+    assert len(gone) >= 2
+    result = project.run("run", "suite.toml")
+    assert result.code == 0
+    assert "24 of 24 ok" in result.err
+
+
+def test_a_damaged_record_is_quarantined_and_its_run_done_again(project):
+    project.write().run("run", "suite.toml")
+    before = runs_csv(project)
+    record = next((project.folder / "results/suite/runs").glob("*/*.json"))
+    record.write_text(record.read_text()[:-20])
+    result = project.run("run", "suite.toml")
+    assert "1 damaged records moved to results/suite/quarantine" in result.err
+    assert "1 runs done" in result.err
+    assert runs_csv(project) == before
+
+
+def test_no_tuning_record_holds_a_test_metric(project):
+    project.write().run("run", "suite.toml")
+    records = [json.loads(path.read_text()) for path in (project.folder / "results/suite/runs").glob("*/*.json")]
+    splits = {
+        phase: {row[3] for record in records if record["spec"]["phase"] == phase for row in record["result"]["evaluations"]}
+        for phase in ("tune", "final")
+    }
+    assert splits == {"tune": {"train", "validation"}, "final": {"train", "validation", "test"}}
+    assert all(set(record["spec"]["data"]) == {"train"} for record in records if record["spec"]["phase"] == "tune")
+
+
+def test_noise_in_place_of_the_test_set_changes_no_study_and_no_chosen_setting(project):
+    project.write().run("run", "suite.toml")
+    noise = TINY.replace("test=split(100)", "test=(torch.randn(100, 4), torch.arange(100) % 2)")
+    assert noise != TINY
+    kept = {name: project.read(f"results/suite/tables/{name}.csv") for name in ("trial_parameters", "studies")}
+    scores = project.read("results/suite/tables/summary.csv")
+    project.plugin("tiny", noise).run("run", "suite.toml", "--results", "noise")
+    assert {name: project.read(f"noise/tables/{name}.csv") for name in kept} == kept
+    assert project.read("noise/tables/summary.csv") != scores
+
+
+def test_a_final_run_reads_the_test_set_once_at_the_epoch_that_validation_chose(project):
+    project.write(suite={"problem.epochs": 4}).run("run", "suite.toml")
+    for path in (project.folder / "results/suite/runs").glob("*/*.json"):
+        record = json.loads(path.read_text())
+        if record["spec"]["phase"] != "final":
+            continue
+        rows = record["result"]["evaluations"]
+        validation = {row[0]: row[5] for row in rows if row[3] == "validation" and row[4] == "accuracy"}
+        first_best = max(validation, key=lambda epoch: (validation[epoch], -epoch))
+        test = [row for row in rows if row[3] == "test" and row[4] == "accuracy"]
+        assert [row[0] for row in test] == [first_best] == [record["result"]["selected_epoch"]]
+
+
+def test_the_last_epoch_counts_where_the_suite_says_so(project):
+    project.write(suite={"problem.epochs": 3, "compare.epoch": "last"}).run("run", "suite.toml")
+    header, *lines = runs_csv(project).splitlines()
+    at = header.split(",").index("selected_epoch")
+    finals = [line.split(",") for line in lines if ",final," in line]
+    assert {line[at] for line in finals} == {"3.0"}
+
+
+def test_arms_are_paired_by_equal_seeds_and_initial_weights(project):
+    project.write().run("run", "suite.toml")
+    import pandas as pd
+
+    runs = pd.read_csv(project.folder / "results/suite/tables/runs.csv")
+    final = runs[(runs["phase"] == "final") & (runs["setting"] == "tuned")]
+    seeds = [name for name in final.columns if name.startswith("seed_")] + ["init_hash"]
+    assert final.groupby("replicate")[seeds].nunique().to_numpy().tolist() == [[1] * len(seeds)] * 3
+    assert final["seed_split"].nunique() == 3
+
+
+def test_one_optimizer_under_two_names_is_one_set_of_untuned_runs_and_identical(project):
+    twins = RMSPROP.replace("return [", "return [harness.Optimizer('twin', build=torch.optim.RMSprop), ")
+    project.plugin("twins", twins).write(
+        suite={"arms": None, "tuning": None, "arm": [{"name": "a", "optimizer": "adam"}, {"name": "b", "optimizer": "adam"}],
+               "compare.baseline": "a"}
+    )  # fmt: skip
+    result = project.run("run", "suite.toml")
+    assert result.code == 0
+    assert len(list((project.folder / "results/suite/runs").glob("*/*.json"))) == 3
+    assert ",identical," in project.read("results/suite/tables/comparisons.csv")
+
+
+def test_a_ten_line_optimizer_in_the_plugins_folder_is_found_tuned_and_compared(project):
+    assert len(RMSPROP.strip().splitlines()) <= 10
+    project.plugin("mine", RMSPROP).write(suite={"arms.optimizer": ["sgd", "rmsprop"]})
+    result = project.run("run", "suite.toml")
+    assert result.code == 0, result.err
+    assert "rmsprop" in result.out
+    assert ",rmsprop," in project.read("results/suite/tables/comparisons.csv")
+
+
+def test_a_broken_plugin_stops_only_the_suite_that_needs_it(project):
+    project.plugin("broken", "import nowhere_to_be_found\nimport harness\nname = 'wonder'; harness.hookimpl")
+    assert project.write().run("run", "suite.toml").code == 0
+    result = project.write(suite={"arms.optimizer": ["sgd", "wonder"]}).run("run", "suite.toml")
+    assert result.code == 2
+    assert "No module named 'nowhere_to_be_found'" in result.err
+
+
+FAILING = '''
+import torch
+import harness
+
+class Failing(torch.optim.SGD):
+    def step(self, closure=None):
+        {action}
+
+@harness.hookimpl
+def harness_optimizers():
+    return [harness.Optimizer("failing", build=Failing, space={{"lr": harness.Float(0.01, 0.1)}})]
+'''
+
+
+@pytest.mark.parametrize(
+    ("action", "executor", "status", "reason"),
+    [
+        ("raise RuntimeError('no such luck')", "serial", "error", "RuntimeError: no such luck"),
+        ("raise SystemExit(3)", "serial", "error", "SystemExit: 3"),
+        ("raise MemoryError", "serial", "oom", "MemoryError"),
+        ("self.param_groups[0]['params'][0].data.fill_(float('nan'))", "serial", "diverged", "loss was nan at step 2"),
+        ("torch.set_num_threads(2)", "serial", "bad_output", "a part changed threads 1 -> 2"),
+        ("import os; os._exit(0)", "process", "crashed", "ended without a result (exit code 0)"),
+        ("import os; os.abort()", "process", "crashed", "signal SIGABRT"),
+        ("import time; time.sleep(600)", "process", "timeout", "over the limit of 2 s"),
+    ],
+)
+def test_every_way_to_fail_is_a_counted_row_with_its_reason_and_spoils_nothing_else(
+    project, action, executor, status, reason
+):
+    project.plugin("failing", FAILING.format(action=action)).write(
+        suite={"arms.optimizer": ["sgd", "failing"], "tuning": None, "compare.replicates": 3,
+               "execution": {"executor": executor, "time_limit": 2.0 if status == "timeout" else 600.0}}
+    )  # fmt: skip
+    result = project.run("run", "suite.toml")
+    assert result.code == 1, result.err
+    assert "3 of 6 ok, 3 failed, 0 missing" in result.err
+    failed = [line for line in runs_csv(project).splitlines() if ",failing," in line]
+    assert len(failed) == 3
+    assert all(f",{status}," in line and reason in line for line in failed)
+    good = [line for line in runs_csv(project).splitlines() if ",sgd," in line]
+    assert all(",ok," in line for line in good)
+
+
+def test_when_every_trial_fails_the_final_run_is_failed_for_want_of_a_setting(project):
+    project.plugin("failing", FAILING.format(action="raise RuntimeError('never')")).write(
+        suite={"arms.optimizer": ["sgd", "failing"], "compare.replicates": 2, "compare.untuned": False}
+    )
+    result = project.run("run", "suite.toml")
+    assert result.code == 1
+    assert "no setting: every trial of its study failed" in runs_csv(project)
+    assert "6 of 12 ok, 6 failed, 0 missing" in result.err
+
+
+def test_results_of_another_suite_are_not_touched(project):
+    project.write().write(name="other.toml").run("run", "suite.toml")
+    result = project.run("run", "other.toml", "--results", "results/suite")
+    assert result.code == 4
+    assert "holds the results of suite 'suite', not of 'other'" in result.err
+
+
+def test_data_that_changed_under_the_records_stop_the_run(project, tmp_path):
+    source = TINY.replace("generator = torch.Generator()", "seed = int(open('seed.txt').read())\n    generator = torch.Generator()")
+    assert source != TINY
+    (tmp_path / "seed.txt").write_text("1")
+    project.plugin("tiny", source).write().run("plan", "suite.toml")
+    (tmp_path / "seed.txt").write_text("2")
+    from harness.execute import work
+
+    work._loaded.clear()
+    result = project.run("run", "suite.toml")
+    assert result.code == 4
+    assert "the train split changed" in result.err

@@ -1,0 +1,234 @@
+"""The report's first line: one sentence, plain words, never a ranking without intervals."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pandas as pd
+import pytest
+
+from harness.verdict import Context, headline, winner
+from harness.verdict.headline import rivals
+
+SMALL = (0.001, -0.001, 0.001, 0.002, 0.0)
+ZIGZAG = (0.001, -0.002, 0.003, -0.001, 0.0015)
+
+
+def arms_of(kit, shifts):
+    """Arms whose values are the baseline's plus a shift plus a little spread."""
+    spreads = itertools.cycle([SMALL, ZIGZAG, tuple(reversed(ZIGZAG)), tuple(reversed(SMALL))])
+    values = {"sgd": kit.base}
+    for (arm, shift), spread in zip(shifts.items(), spreads, strict=False):
+        values[arm] = [b + shift + s for b, s in zip(kit.base, spread, strict=True)]
+    return values
+
+
+def line(kit, finals, arms, *, problems=("mnist-cnn",), metric=None, trials=6, **chosen):
+    metric = metric or kit.accuracy
+    verdicts = kit.judge(finals, arms=arms, problems=problems, metric=metric, trials=trials, **chosen)
+    context = Context("Which is better?", tuple(problems), tuple(arms), trials, "optimizer")
+    return headline(verdicts, metric=metric, context=context)
+
+
+def one(kit, shifts, **chosen):
+    values = arms_of(kit, shifts)
+    setting = "given" if chosen.get("trials", 6) == 0 else "tuned"
+    return line(kit, kit.finals(values, setting=setting), tuple(values), **chosen)
+
+
+TUNED = "On mnist-cnn, tuned alike with 6 trials each, "
+
+
+@pytest.mark.parametrize(
+    ("shift", "margin", "text"),
+    [
+        (0.02, None, "adam is better than sgd: test accuracy 2.06 pp (1.92 to 2.20) higher"),
+        (
+            0.02,
+            0.002,
+            "adam is better than sgd by more than the 0.20 pp declared to matter: "
+            "test accuracy 2.06 pp (1.92 to 2.20) higher",
+        ),
+        (
+            0.002,
+            0.002,
+            "adam is better than sgd, though perhaps by less than the 0.20 pp declared to matter: "
+            "test accuracy 0.26 pp (0.12 to 0.40) higher",
+        ),
+        (-0.02, None, "adam is worse than sgd: test accuracy 1.94 pp (1.80 to 2.08) lower"),
+        (
+            0.0,
+            0.01,
+            "adam is equivalent to sgd, differing by less than the 1.0 pp declared to matter: "
+            "a test accuracy anywhere from 0.08 pp lower to 0.20 pp higher fits these runs",
+        ),
+        (
+            0.0,
+            0.001,
+            "it is not decided whether adam is better or worse than sgd: "
+            "a test accuracy anywhere from 0.08 pp lower to 0.20 pp higher fits these runs",
+        ),
+    ],
+)
+def test_one_comparison_is_one_plain_sentence(kit, shift, margin, text):
+    assert one(kit, {"adam": shift}, margin=margin) == f"{TUNED}{text} (95 % interval; 5 paired replicates)."
+
+
+def test_a_minimised_metric_is_lower_when_it_is_better(kit):
+    values = {"sgd": [0.30, 0.31, 0.32], "adam": [0.20, 0.22, 0.21]}
+    text = line(kit, kit.finals(values, metric=kit.loss), ("sgd", "adam"), metric=kit.loss, replicates=3)
+    assert "adam is better than sgd: test loss 0.100 nats (0.075 to 0.125) lower" in text
+
+
+def test_the_best_arm_is_named_with_its_interval_to_every_other(kit):
+    text = one(kit, {"adam": 0.03, "lion": 0.0}, margin=0.002)
+    assert text.startswith(
+        f"{TUNED}adam is the best of 3: its test accuracy is 3.06 pp (2.88 to 3.24) higher than that of sgd and "
+    )
+    assert "higher than that of lion, each more than the 0.20 pp declared to matter; lion is not separated" in text
+    assert text.endswith(
+        "(97.5 % intervals with sgd, adjusted for 2 comparisons; the others 95 %, exploratory; 5 paired replicates)."
+    )
+
+
+def test_a_best_baseline_is_named_too(kit):
+    text = one(kit, {"adam": -0.03, "lion": -0.05})
+    assert text.startswith(f"{TUNED}sgd is the best of 3: its test accuracy is 2.9")
+    assert "higher than that of adam and" in text
+    assert "exploratory" not in text
+
+
+def test_best_is_not_said_where_the_front_is_undecided(kit):
+    text = one(kit, {"adam": 0.03, "lion": 0.0301})
+    assert "best" not in text
+    assert "adam and lion are better than sgd: test accuracy 3.06 pp (2.88 to 3.24) and 3.06 pp (2.7" in text
+    assert "are not separated (" in text
+
+
+def test_best_is_not_said_where_the_gain_may_be_smaller_than_the_margin(kit):
+    assert "best" in one(kit, {"adam": 0.004, "lion": -0.02})
+    assert "best" not in one(kit, {"adam": 0.004, "lion": -0.02}, margin=0.004)
+
+
+def test_all_undecided_says_so(kit):
+    text = one(kit, {"adam": 0.0, "lion": 0.0})
+    assert text.startswith(
+        f"{TUNED}it is not decided whether adam and lion are better or worse than sgd: a test accuracy"
+    )
+    assert "best" not in text
+
+
+def test_many_arms_are_summed_up_with_the_ends_of_their_intervals(kit):
+    up = {f"up{i}": 0.03 + i / 1e4 for i in range(4)}
+    text = one(kit, {**up, **{f"down{i}": -0.03 for i in range(3)}, "level": 0.0})
+    assert "up0, up1, up2 and up3 are better than sgd: test accuracy at least 2." in text
+    assert "down0, down1 and down2 are worse than sgd: test accuracy at least 2." in text
+    assert "it is not decided whether level is better or worse than sgd: a test accuracy anywhere from" in text
+    assert "99.38 % intervals with sgd, adjusted for 8 comparisons" in text
+
+
+def test_the_best_of_many_is_ahead_of_its_nearest_rival_at_least_by(kit):
+    others = {
+        f"o{i}": [b + 0.001 * i + 0.0001 * (i + 1) * s for s, b in zip((1, 4, 2, 3, 5), kit.base, strict=True)]
+        for i in range(7)
+    }
+    values = {**arms_of(kit, {"adam": 0.08}), **others}
+    text = line(kit, kit.finals(values), tuple(values))
+    assert "adam is the best of 9: its test accuracy is at least 7.0 pp higher than that of every other arm" in text
+
+
+def two_problems(kit, first, second):
+    finals = [kit.finals(arms_of(kit, shifts), problem=name) for name, shifts in (("a", first), ("b", second))]
+    return line(kit, pd.concat(finals), ("sgd", *first), problems=("a", "b"))
+
+
+def test_problems_are_kept_apart(kit):
+    text = two_problems(kit, {"adam": 0.03}, {"adam": 0.0})
+    assert text.startswith(
+        "On a and b, tuned alike with 6 trials each, adam on a is better than sgd: test accuracy 3.06 pp"
+    )
+    assert "; it is not decided whether adam on b is better or worse than sgd: a test accuracy anywhere from" in text
+
+
+def test_best_is_said_per_problem(kit):
+    text = two_problems(kit, {"adam": 0.03, "lion": 0.0}, {"adam": -0.03, "lion": 0.03})
+    assert (
+        "adam is the best of 3 on a and lion is the best of 3 on b; adam on a and lion on b are better than sgd" in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("n", "text"), [(0, "no replicate is"), (1, "only 1 replicate is"), (2, "only 2 replicates are")]
+)
+def test_too_few_replicates_say_nothing_yet(kit, n, text):
+    finals = kit.finals({"sgd": kit.base[:n], "adam": kit.base[:n]})
+    whole = f"Nothing can be said yet: {text} done, and it takes at least 3 to compare adam with sgd."
+    assert line(kit, finals, ("sgd", "adam")) == whole
+
+
+def test_failures_without_a_floor_say_nothing_yet(kit):
+    finals = kit.finals({"sgd": [0.3, 0.3, 0.2], "adam": [0.1, None, 0.2]}, metric=kit.loss)
+    text = line(kit, finals, ("sgd", "adam"), metric=kit.loss)
+    assert (
+        text == "Nothing can be said yet: runs failed, so no mean difference exists that would compare adam with sgd."
+    )
+
+
+def test_differences_without_spread_say_nothing_yet(kit):
+    finals = kit.finals({"sgd": kit.base, "adam": [x + 0.01 for x in kit.base]})
+    assert "the differences do not vary between replicates" in line(kit, finals, ("sgd", "adam"))
+
+
+def test_failed_runs_are_counted_once_in_the_small_print(kit):
+    values = arms_of(kit, {"adam": 0.03, "lion": 0.02})
+    values["sgd"] = [None, *values["sgd"][1:]]
+    values["lion"][3] = None
+    assert "; 2 failed runs count as 10.00 %)." in line(kit, kit.finals(values), tuple(values))
+
+
+def test_arms_that_are_one_computation_are_called_so(kit):
+    finals = kit.finals({"sgd": kit.base, "adam": kit.base}, weights=lambda arm, i: str(i))
+    assert line(kit, finals, ("sgd", "adam")) == f"{TUNED}adam is the same computation as sgd (5 paired replicates)."
+
+
+def test_budget_is_in_the_opening(kit):
+    assert one(kit, {"adam": 0.02}, trials=0).startswith("On mnist-cnn, with everything at its defaults, adam is")
+    assert "tuned alike in one study of 6 trials each, adam is" in one(kit, {"adam": 0.02}, claim="setting")
+
+
+def test_without_a_primary_arm_nothing_was_compared(kit):
+    assert headline([], metric=kit.accuracy, context=Context("?", (), (), 0)).startswith("Nothing was compared")
+
+
+def verdicts_of(kit, shifts, **chosen):
+    values = arms_of(kit, shifts)
+    return kit.judge(kit.finals(values), arms=tuple(values), **chosen)
+
+
+def test_the_winner_is_better_than_every_other_arm(kit):
+    assert winner(verdicts_of(kit, {"adam": 0.03, "lion": 0.0}), problem="mnist-cnn") == "adam"
+    assert winner(verdicts_of(kit, {"adam": -0.03, "lion": -0.05}), problem="mnist-cnn") == "sgd"
+    assert winner(verdicts_of(kit, {"adam": 0.03, "lion": 0.0301}), problem="mnist-cnn") is None
+    assert winner(verdicts_of(kit, {"adam": 0.0}), problem="mnist-cnn") is None
+
+
+def test_untuned_verdicts_crown_nobody(kit):
+    tuned = verdicts_of(kit, {"adam": 0.03})
+    untuned = [dataclasses.replace(verdict, setting="untuned", verdict="worse", primary=False) for verdict in tuned]
+    assert winner([*tuned, *untuned], problem="mnist-cnn") == "adam"
+
+
+def test_rivals_are_arms_ahead_of_the_baseline(kit):
+    assert [v.baseline for v in rivals(verdicts_of(kit, {"adam": 0.03, "lion": 0.02}))] == ["lion"]
+    assert rivals(verdicts_of(kit, {"adam": 0.03, "lion": 0.0})) == []
+
+
+@pytest.mark.parametrize("shifts", list(itertools.combinations_with_replacement((-0.03, 0.0, 0.002, 0.03), 2)))
+@pytest.mark.parametrize("margin", [None, 0.002])
+def test_every_headline_is_one_sentence_with_an_interval(kit, shifts, margin):
+    text = one(kit, dict(zip(("adam", "lion"), shifts, strict=True)), margin=margin)
+    assert text.endswith(").")
+    assert ". " not in text
+    assert "97.5 % interval" in text
+    assert not [name for name in ("nan", "None", "  ", "significant") if name in text]

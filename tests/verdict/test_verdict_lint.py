@@ -1,0 +1,285 @@
+"""Two fixtures a code: one that fires, one that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.verdict import lint
+
+WORKED = (0.4, 0.2, 0.5, 0.1, 0.5)
+
+
+@dataclass(frozen=True)
+class FakeSetting:
+    problem: str
+    arm: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FakeTuning:
+    trials: int = 12
+
+
+@dataclass(frozen=True)
+class FakeSuite:
+    compare: Any
+    tuning: FakeTuning = FakeTuning()
+    problems: tuple[str, ...] = ("mnist-cnn",)
+    settings: tuple[FakeSetting, ...] = ()
+    seed: int = 0
+
+
+@dataclass
+class Case:
+    """A suite that gives no remark; each test changes one thing."""
+
+    kit: Any
+    chosen: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trials: int = 12
+    paired_on: str = "split, order"
+    hashes: dict[str, set[str]] = field(default_factory=dict)
+
+    def remarks(self):
+        kit = self.kit
+        adam = [b + 0.05 + 0.001 * d for b, d in zip(kit.base, WORKED, strict=True)]
+        values = {"sgd": kit.base, "adam": adam} | self.values
+        finals = kit.finals(values, setting="tuned" if self.trials else "given")
+        chosen = kit.compare(baseline="sgd", primary=("adam",), untuned=False, **self.chosen)
+        budget = {"epochs": 2, "steps": None, "train_examples": 6000}
+        settings = tuple(FakeSetting("mnist-cnn", arm, budget | self.budgets.get(arm, {})) for arm in values)
+        options = {k: v for k, v in dataclasses.asdict(chosen).items() if k not in ("metric", "baseline", "primary")}
+        verdicts = kit.judge(finals, arms=("sgd", "adam"), trials=self.trials, paired_on=self.paired_on, **options)
+        suite: Any = FakeSuite(chosen, FakeTuning(self.trials), settings=settings)
+        return lint(suite, self.tables, finals, verdicts, metric=kit.accuracy, plugin_hashes=self.hashes)
+
+    def codes(self):
+        return [(remark.code, remark.level) for remark in self.remarks()]
+
+    def message(self):
+        (remark,) = self.remarks()
+        return remark.message
+
+
+@pytest.fixture
+def case(kit):
+    return Case(kit)
+
+
+def test_a_clean_suite_has_no_remarks(case):
+    assert case.codes() == []
+
+
+def test_remarks_come_by_code_with_a_way_out(case):
+    case.chosen, case.paired_on, case.hashes = {"claim": "setting"}, "", {"model cnn": {"a", "b"}}
+    remarks = case.remarks()
+    assert [remark.code for remark in remarks] == ["H002", "H009", "H014"]
+    assert all(remark.message and remark.remedy for remark in remarks)
+
+
+# H001, H002 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "codes"), [(1, [("H001", "W")]), (2, [("H001", "W")]), (3, [])])
+def test_h001_fewer_than_three_replicates(case, n, codes):
+    case.chosen = {"replicates": n}
+    case.values = {"sgd": case.kit.base[:n], "adam": [x + 0.05 + 0.001 * i for i, x in enumerate(case.kit.base[:n])]}
+    assert case.codes() == codes
+
+
+def test_h002_claim_setting(case):
+    case.chosen = {"claim": "setting"}
+    assert case.codes() == [("H002", "N")]
+
+
+def test_h002_is_silent_where_nothing_is_tuned(case):
+    case.chosen, case.trials = {"claim": "setting"}, 0
+    assert case.codes() == []
+
+
+# H003, H004 ----------------------------------------------------------------------------------------------------------
+
+
+def studies(**changes):
+    """One study per arm and replicate, each with 12 trials of 1 option, whose trial 3 was chosen."""
+    rows = [
+        {"study_id": f"{arm}{i}", "problem": "mnist-cnn", "arm": arm, "replicate": i}
+        | {"trials": 12, "dimensions": 1, "best_trial": 3}
+        | changes.get(arm, {})
+        for arm in ("sgd", "adam")
+        for i in range(5)
+    ]
+    return pd.DataFrame(rows).astype({"best_trial": "Int64"})
+
+
+def test_h003_unequal_epochs(case):
+    case.budgets = {"adam": {"epochs": 4}}
+    assert case.codes() == [("H003", "W")]
+    assert case.message() == "unequal epochs on mnist-cnn: sgd 2, adam 4"
+
+
+def test_h003_unequal_trials(case):
+    case.tables = {"studies": studies(adam={"trials": 13})}
+    assert case.codes() == [("H003", "W")]
+    assert case.message() == "unequal trials spent on mnist-cnn: adam 13, sgd 12"
+
+
+def test_h003_unequal_dimensions_are_a_note(case):
+    case.tables = {"studies": studies(adam={"dimensions": 3})}
+    assert case.codes() == [("H003", "N")]
+
+
+def test_h003_equal_studies(case):
+    case.tables = {"studies": studies()}
+    assert case.codes() == []
+
+
+def parameters(edges):
+    """The learning rate of trials 3 and 4 of each adam study; of trial 3 on the edge where said, of trial 4 always."""
+    bounds = {"name": "optimizer.lr", "value": 0.1, "text": None, "low": 1e-5, "high": 0.1, "log": True}
+    chosen = [{"study_id": f"adam{i}", "trial": 3, "on_edge": edge} | bounds for i, edge in enumerate(edges)]
+    other = [{"study_id": f"adam{i}", "trial": 4, "on_edge": True} | bounds for i in range(5)]
+    return pd.DataFrame(chosen + other).astype({"on_edge": "boolean"})
+
+
+@pytest.mark.parametrize(
+    ("edges", "fires"), [([True] * 3 + [False] * 2, True), ([True] * 2 + [False] * 3, False), ([None] * 5, False)]
+)
+def test_h004_chosen_value_on_the_edge_in_most_studies(case, edges, fires):
+    case.tables = {"studies": studies(), "trial_parameters": parameters(edges)}
+    assert case.codes() == ([("H004", "W")] if fires else [])
+
+
+def test_h004_names_arm_option_bounds_and_count(case):
+    case.tables = {"studies": studies(), "trial_parameters": parameters([True] * 4 + [False])}
+    text = "adam on mnist-cnn: the chosen optimizer.lr lies on the edge of 1e-05 to 0.1 in 4 of 5 studies"
+    assert case.message() == text
+
+
+def test_h004_leaves_studies_without_a_best_trial_out(case):
+    case.tables = {"studies": studies(adam={"best_trial": pd.NA}), "trial_parameters": parameters([True] * 5)}
+    assert case.codes() == []
+
+
+# H007, H008, H009 ----------------------------------------------------------------------------------------------------
+
+
+def test_h007_failed_runs_are_counted_and_listed(case):
+    case.values = {"sgd": [None, *case.kit.base[1:4], None]}
+    remarks = [remark for remark in case.remarks() if remark.code == "H007"]
+    assert [(r.level, r.message) for r in remarks] == [("W", "2 runs failed: sgd on mnist-cnn (tuned): 2 diverged")]
+
+
+def test_h007_missing_runs(case):
+    case.chosen = {"replicates": 6}
+    assert case.message() == "2 of 12 final runs are missing"
+
+
+def run_table(**columns):
+    ids = [f"r{i}" for i in range(5)]
+    base = {"run_id": ids, "phase": "final", "problem": "mnist-cnn", "arm": "adam", "setting": "tuned", "status": "ok"}
+    return pd.DataFrame(base | columns)
+
+
+def test_h007_counts_source_runs_but_no_trials(case):
+    case.tables = {"runs": run_table(phase="tune", status="diverged")}
+    assert case.codes() == []
+    case.tables = {"runs": run_table(phase="source", status=["ok", "ok", "oom", "ok", "ok"])}
+    assert case.message() == "1 run failed: 1 source run"
+
+
+@pytest.mark.parametrize(
+    ("overlapped", "environments", "message"),
+    [
+        ([False, True, True], ["e"] * 3, "2 of 3 runs overlapped with others: times are not comparable"),
+        ([False] * 3, ["e", "f", ""], "runs were made in 2 environments: times are not comparable"),
+    ],
+)
+def test_h008_disturbed_clocks(case, overlapped, environments, message):
+    case.tables = {"timings": pd.DataFrame({"overlapped": overlapped, "environment": environments})}
+    assert case.codes() == [("H008", "W")]
+    assert case.message() == message
+
+
+def test_h008_is_silent_for_runs_alone_on_one_machine(case):
+    case.tables = {"timings": pd.DataFrame({"overlapped": [False] * 3, "environment": ["e"] * 3})}
+    assert case.codes() == []
+
+
+@pytest.mark.parametrize(("hashes", "codes"), [({"a1", "b2"}, [("H009", "W")]), ({"a1"}, [])])
+def test_h009_mixed_versions_of_a_part(case, hashes, codes):
+    case.hashes = {"optimizer adam": hashes}
+    assert case.codes() == codes
+
+
+# H011 ----------------------------------------------------------------------------------------------------------------
+
+
+def curves(last_steps, metric="accuracy", split="validation"):
+    """Three epochs a run, whose last step is as given."""
+    return pd.DataFrame(
+        {"run_id": f"r{i}", "epoch": epoch, "split": split, "metric": metric, "value": value}
+        for i, step in enumerate(last_steps)
+        for epoch, value in ((3.0, 0.8 + step), (1.0, 0.5), (2.0, 0.8))
+    )
+
+
+def test_h011_curves_that_still_rise(case):
+    case.tables = {"runs": run_table(), "evaluations": curves([0.02, 0.03, 0.01, 0.02, 0.02])}
+    assert case.codes() == [("H011", "N")]
+    assert case.message() == "adam on mnist-cnn: validation accuracy still improves at the last epoch"
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "columns"),
+    [
+        ([0.02, -0.03, 0.01, -0.02, 0.02], {}, {}),
+        ([-0.02, -0.03, -0.01, -0.02, -0.02], {}, {}),
+        ([0.02, 0.03], {}, {}),
+        ([0.02, 0.03, 0.01, 0.02, 0.02], {"metric": "loss"}, {}),
+        ([0.02, 0.03, 0.01, 0.02, 0.02], {"split": "train"}, {}),
+        ([0.02, 0.03, 0.01, 0.02, 0.02], {}, {"phase": "tune"}),
+        ([0.02, 0.03, 0.01, 0.02, 0.02], {}, {"setting": "untuned"}),
+        ([0.02, 0.03, 0.01, 0.02, 0.02], {}, {"status": "diverged"}),
+    ],
+    ids=["level", "falling", "two runs", "other metric", "other split", "trials", "untuned", "failed"],
+)
+def test_h011_is_silent_for_other_curves(case, steps, options, columns):
+    case.tables = {"runs": run_table(**columns), "evaluations": curves(steps, **options)}
+    assert case.codes() == []
+
+
+def test_h011_needs_two_evaluations(case):
+    one = curves([0.02] * 5)
+    case.tables = {"runs": run_table(), "evaluations": one[one["epoch"] == 3.0]}
+    assert case.codes() == []
+
+
+# H014, H015 ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("paired_on", "codes"), [("order", [("H014", "W")]), ("split", [])])
+def test_h014_unpaired(case, paired_on, codes):
+    case.paired_on = paired_on
+    assert case.codes() == codes
+
+
+def test_h015_a_claim_that_turns_without_one_replicate(case):
+    case.values = {"adam": [b + d for b, d in zip(case.kit.base, (0.004, 0.001, 0.005, 0.0005, 0.005), strict=True)]}
+    assert case.codes() == [("H015", "N")]
+    assert case.message().startswith("adam against sgd on mnist-cnn: the verdict turns without replicate 0")
+
+
+def test_h015_is_silent_for_undecided_comparisons(case):
+    steps = np.array([0.04, -0.01, 0.03, -0.02, 0.001])
+    case.values = {"adam": list(np.array(case.kit.base) + steps)}
+    assert case.codes() == []
