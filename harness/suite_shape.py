@@ -82,10 +82,9 @@ def _cure(reading: Reading, path: Path) -> str:
     if kinds and table and table[0] in ("problem", "problems", "arm", "arms"):
         part = next((part for part in kinds if part.kind == "optimizer"), kinds[0])
         return f'an option goes into its part: {part.kind} = {{use = "{part.name}", {key} = ...}}'
-    tables = [other for other in schema.tables() if other and nearest(key, schema.keys_of(other))]
-    if tables:
-        return f"did you mean '{nearest(key, schema.keys_of(tables[0]))}' in {_head(tables[0])}?"
-    return ""
+    homes = {name: other for other in reversed(schema.tables()) for name in schema.keys_of(other)}
+    near = nearest(key, homes)
+    return f"did you mean '{near}' in {_head(homes[near])}?" if near and homes[near] else ""
 
 
 def _head(table: Path) -> str:

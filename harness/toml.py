@@ -85,9 +85,9 @@ def read(path: FilePath, name: str | None = None) -> Document:
         raw = _bytes(path)
     except FileNotFoundError:
         return _missing(path, name)
-    except PermissionError as error:
+    except PermissionError:
         message = f"no permission to read {quote(name)}{_owner(path)}"
-        return _refused(name, "unreadable", message, help=str(error.strerror))
+        return _refused(name, "unreadable", message)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         return _refused(name, "unreadable", f"cannot read {quote(name)}: {reason}")

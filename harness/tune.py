@@ -191,3 +191,26 @@ def _best(plan: Plan, trials: Sequence[Trial]) -> Trial | None:
         return None
     sign = 1.0 if plan.suite.metric.extra["direction"] == "maximize" else -1.0
     return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
+
+
+def rebuild(
+    name: str,
+    direction: str,
+    space: Mapping[str, Domain],
+    chosen: Mapping[int, Mapping[str, Any]],
+    told: Mapping[int, float | None],
+) -> optuna.Study:
+    """An Optuna study in memory with the given trials: hyperparameters and told values by trial number."""
+    study = optuna.create_study(direction=direction, study_name=name)
+    distributions = {option: _distribution(domain) for option, domain in space.items()}
+    for number in sorted(chosen):
+        state = optuna.trial.TrialState.FAIL if told[number] is None else optuna.trial.TrialState.COMPLETE
+        values = {option: _typed(space[option], value) for option, value in chosen[number].items()}
+        study.add_trial(
+            optuna.trial.create_trial(state=state, params=values, distributions=distributions, value=told[number])
+        )
+    return study
+
+
+def _typed(domain: Domain, value: Any) -> Any:
+    return int(value) if isinstance(domain, Int) else value

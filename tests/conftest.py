@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -81,7 +82,7 @@ class Result:
 class Project:
     """A folder with plugins and suites, as a user has it."""
 
-    def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, capfd: pytest.CaptureFixture[str] | None) -> None:
         self.folder = folder
         self._capfd = capfd
 
@@ -102,6 +103,7 @@ class Project:
         """Run `harness ARGUMENTS` in this process."""
         from harness.cli import main
 
+        assert self._capfd is not None
         self._capfd.readouterr()
         with pytest.raises(SystemExit) as exit_:
             main(list(arguments))
@@ -185,3 +187,20 @@ def project(
     """An empty folder with the plugin `tiny` in `./plugins`, and the command line at hand."""
     monkeypatch.chdir(tmp_path)
     return Project(tmp_path, capfd).plugin("tiny", TINY)
+
+
+@pytest.fixture(scope="session")
+def _finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small suite was run, made once; tests get copies."""
+    folder = tmp_path_factory.mktemp("finished")
+    project = Project(folder, None).plugin("tiny", TINY).write()
+    result = project.run_apart("run", "suite.toml")
+    assert result.code == 0, result.err
+    return folder
+
+
+@pytest.fixture
+def finished(project: Project, _finished_once: Path) -> Project:
+    """The folder of `project` after `harness run suite.toml`."""
+    shutil.copytree(_finished_once, project.folder, dirs_exist_ok=True)
+    return project

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,3 +112,18 @@ def good(old: str = "", new: str = "") -> str:
     """The valid suite with one passage changed."""
     assert GOOD.count(old) == 1 or not old
     return GOOD.replace(old, new) if old else GOOD
+
+
+SHORT = 'question = "?"\n[problem]\ndataset = "mnist"\nmodel = "cnn"\n[compare]\nmetric = "accuracy"\n'
+"""The shortest suite there is."""
+
+
+def at(found: Mistake, number: int = 0) -> tuple[int, int, int]:
+    place = found.places[number]
+    return place.line, place.column, place.width
+
+
+def spelled(*arms: str) -> str:
+    """The shortest suite with these [[arm]] tables, the first the baseline."""
+    name = tomllib.loads(arms[0]).get("name", "a") if arms else "a"
+    return SHORT + f'baseline = "{name}"\n' + "".join(f"[[arm]]\n{arm}\n" for arm in arms)

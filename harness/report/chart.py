@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from harness.report.plotting import Figure, look, svg_text
+from harness.report.plotting import look, svg_text
 from harness.report.view import View
 
 

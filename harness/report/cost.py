@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
-    Figure,
     canvas,
     few_ticks,
     handle,
@@ -17,7 +17,7 @@ from harness.report.plotting import (
     log_axis,
     pad_limits,
     place,
-    seaborn,
+    scatter,
     tagged,
 )
 from harness.report.view import View, axis_label, short
@@ -94,19 +94,8 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
                     color=style.colour,
                     linewidth=1.8,
                 )
-                seaborn.scatterplot(
-                    rows,
-                    x="seconds",
-                    y="value",
-                    color=style.colour,
-                    marker=style.marker,
-                    s=60,
-                    edgecolor="#ffffff",
-                    linewidth=0.8,
-                    legend=False,
-                    ax=axes,
-                    zorder=4,
-                )
+                look = {"marker": style.marker, "s": 60, "edgecolor": "#ffffff", "linewidth": 0.8, "zorder": 4}
+                scatter(axes, rows, x="seconds", y="value", style=style, **look)
         axes.set_xlabel(CLOCKS[clock])
         axes.set_ylabel("" if at else axis_label(f"test {view.measure.words}", view.measure.value_unit))
         few_ticks(axes.yaxis, 5)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
-    Axes,
-    Figure,
     canvas,
     few_ticks,
     handle,
@@ -19,7 +19,7 @@ from harness.report.plotting import (
     legend_height,
     pad_limits,
     place,
-    seaborn,
+    replicate_lines,
     tagged,
 )
 from harness.report.view import View, axis_label, short
@@ -51,6 +51,7 @@ def curves(view: View, problem: str) -> Chart | None:
     sizes = sorted(set(runs.groupby("arm").size())) if len(runs) else [0]
     n = count(int(sizes[-1]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
     seen = "points are the epochs" if points <= 2 else "a thin line per run"
+    seen += ", training dashed" if len(view.arms) > OVERLAY else ""
     return chart(
         _draw if len(view.arms) <= OVERLAY else _draw_many,
         frame,
@@ -125,13 +126,11 @@ def _lines(axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, dashed: bool
         return
     few = runs["x"].nunique() <= 2
     dash = "--" if dashed else "-"
-    seaborn.lineplot(
+    replicate_lines(
+        axes,
         runs,
         x="x",
         y="value",
-        units="replicate",
-        estimator=None,
-        errorbar=None,
         color=style.colour,
         linewidth=0.8,
         alpha=0.45,
@@ -139,8 +138,6 @@ def _lines(axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, dashed: bool
         marker="o" if few else None,
         markersize=3.2,
         markeredgewidth=0,
-        legend=False,
-        ax=axes,
     )
     axes.plot(
         median["x"],

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from harness.report import wording
 from harness.report.chart import Chart, chart
@@ -15,13 +17,11 @@ from harness.report.plotting import (
     INK,
     MUTED,
     WIDTH,
-    Axes,
-    Figure,
     canvas,
     few_ticks,
     pad_limits,
     place,
-    seaborn,
+    strip,
     tagged,
 )
 from harness.report.values import failed_words
@@ -194,7 +194,6 @@ def _heading(axes: Axes, rows: pd.DataFrame, group: str, top: float) -> None:
 def _row(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
     style, mean = view.styles[str(rows["arm"].iat[0])], rows[rows["mark"] == "mean"].iloc[0]
     setting = str(mean["setting"])
-    fill = "none" if setting == UNTUNED else style.colour
     if math.isfinite(mean["lo"]):
         axes.plot([mean["lo"], mean["hi"]], [middle - 0.06] * 2, color=style.colour, linewidth=2.4, zorder=3)
     if math.isfinite(mean["difference"]):
@@ -210,27 +209,7 @@ def _row(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
             zorder=4,
         )
     dots = rows[rows["mark"] == "replicate"]
-    for failed, marker in ((False, "o"), (True, "x")):
-        some = dots[dots["failed"].fillna(False).astype(bool) == failed]
-        if len(some):
-            data = pd.DataFrame({"x": some["difference"].to_numpy(float), "y": middle + 0.13})
-            seaborn.stripplot(
-                data,
-                x="x",
-                y="y",
-                orient="h",
-                native_scale=True,
-                jitter=False,
-                ax=axes,
-                marker=marker,
-                size=4.2,
-                facecolor=style.colour if failed else fill,
-                edgecolor=style.colour,
-                linewidth=1,
-                legend=False,
-                zorder=3,
-                color=style.colour,
-            )
+    strip(axes, dots, x="difference", at=middle + 0.13, style=style, hollow=setting == UNTUNED)
     name = short(str(mean["arm"]))
     if mean["group"] == "leader":
         name = f"{short(str(mean['arm']), 11)} against {short(str(mean['baseline']), 11)}"

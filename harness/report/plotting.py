@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib.style
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -31,7 +32,6 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", FutureWarning)
     import seaborn
 
-__all__ = ["Axes", "Figure", "Line2D", "seaborn"]
 
 INK, MUTED, RULE, BAND, PAPER = "#1d2329", "#5d6873", "#dfe3e7", "#e9ecef", "#ffffff"
 _CLASSES = {INK: "ink", MUTED: "muted", RULE: "rule", BAND: "band", PAPER: "paper"}
@@ -119,6 +119,55 @@ def tagged(axes: Axes, gid: str) -> Iterator[None]:
             artist.set_gid(gid)
 
 
+def replicate_lines(axes: Axes, data: pd.DataFrame, *, x: str, y: str, **look: Any) -> None:
+    """One thin line per replicate."""
+    seen = data[data[y].notna()]
+    # seaborn fails on data without a single point.
+    if len(seen):
+        seaborn.lineplot(
+            seen,
+            x=x,
+            y=y,
+            units="replicate",
+            estimator=None,
+            errorbar=None,
+            legend=False,
+            ax=axes,
+            **look,
+        )
+
+
+def scatter(axes: Axes, data: pd.DataFrame, *, x: str, y: str, style: ArmStyle, **look: Any) -> None:
+    """One marker per row, in the arm's colour."""
+    seen = data[data[y].notna()]
+    if len(seen):
+        seaborn.scatterplot(seen, x=x, y=y, color=style.colour, legend=False, ax=axes, **look)
+
+
+def strip(axes: Axes, data: pd.DataFrame, *, x: str, at: float, style: ArmStyle, hollow: bool) -> None:
+    """A row of small dots at a height, one per replicate; failed ones are crosses."""
+    for failed, marker in ((False, "o"), (True, "x")):
+        some = data[(data["failed"].fillna(False).astype(bool) == failed) & data[x].notna()]
+        if len(some):
+            seaborn.stripplot(
+                pd.DataFrame({"x": some[x].to_numpy(float), "y": at}),
+                x="x",
+                y="y",
+                orient="h",
+                native_scale=True,
+                jitter=False,
+                legend=False,
+                ax=axes,
+                marker=marker,
+                size=4.2,
+                linewidth=1,
+                zorder=3,
+                color=style.colour,
+                edgecolor=style.colour,
+                facecolor="none" if hollow and not failed else style.colour,
+            )
+
+
 def swatch(style: ArmStyle) -> str:
     """The arm's marker as an SVG path in a box from -1 to 1."""
     marker = MarkerStyle(style.marker)
@@ -183,6 +232,7 @@ def power_text(value: float) -> str:
 
 
 def few_ticks(axis: Any, most: int = 5, *, whole: bool = False) -> None:
+    """At most so many ticks at round numbers."""
     axis.set_major_locator(MaxNLocator(nbins=most, integer=whole, min_n_ticks=2, steps=[1, 2, 2.5, 5, 10]))
 
 

@@ -7,21 +7,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from harness.hookspecs import Choice
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
     INK,
     MUTED,
-    Axes,
-    Figure,
     canvas,
     category_axis,
     few_ticks,
     log_axis,
     pad_limits,
     place,
-    seaborn,
+    replicate_lines,
+    scatter,
     tagged,
 )
 from harness.report.view import View, axis_label, short
@@ -127,23 +128,10 @@ def _history_panel(axes: Axes, rows: pd.DataFrame, view: View, arm: str) -> None
     data = rows.astype({"value": float, "best": float})
     last = float(data["trial"].max())
     axes.set_xlim(-0.04 * max(last, 1) - 0.3, last + 0.04 * max(last, 1) + 0.3)
-    seaborn.lineplot(
-        data,
-        x="trial",
-        y="best",
-        units="replicate",
-        estimator=None,
-        errorbar=None,
-        color=style.colour,
-        linewidth=0.8,
-        alpha=0.45,
-        drawstyle="steps-post",
-        legend=False,
-        ax=axes,
+    replicate_lines(
+        axes, data, x="trial", y="best", color=style.colour, linewidth=0.8, alpha=0.45, drawstyle="steps-post"
     )
-    seaborn.scatterplot(
-        data, x="trial", y="value", color=style.colour, marker="o", s=14, alpha=0.55, linewidth=0, legend=False, ax=axes
-    )
+    scatter(axes, data, x="trial", y="value", style=style, marker="o", s=14, alpha=0.55, linewidth=0)
     median = data.drop_duplicates("trial")
     axes.plot(median["trial"], median["median_best"], color=style.colour, linewidth=2, drawstyle="steps-post", zorder=4)
     _without_value(axes, data.loc[data["value"].isna(), "trial"])
@@ -271,18 +259,7 @@ def _sensitivity_panel(axes: Axes, rows: pd.DataFrame, view: View, arm: str) -> 
         data = rows.assign(at=rows["x"].astype(float))
         _number_axis(axes, data, low, high)
     seen = data[data["value"].notna()].astype({"value": float})
-    seaborn.scatterplot(
-        seen,
-        x="at",
-        y="value",
-        color=style.colour,
-        marker=style.marker,
-        s=22,
-        alpha=0.6,
-        linewidth=0,
-        legend=False,
-        ax=axes,
-    )
+    scatter(axes, seen, x="at", y="value", style=style, marker=style.marker, s=22, alpha=0.6, linewidth=0)
     chosen = seen[seen["chosen"].astype(bool)]
     axes.plot(
         chosen["at"],

@@ -6,19 +6,20 @@ import math
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
     INK,
     MUTED,
-    Axes,
-    Figure,
     canvas,
     category_axis,
     few_ticks,
     pad_limits,
     place,
-    seaborn,
+    replicate_lines,
+    strip,
     tagged,
 )
 from harness.report.view import UNTUNED, View, axis_label, short
@@ -116,28 +117,7 @@ def _draw_arm(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None
                 zorder=4,
             )
     runs = rows[rows["mark"] == "run"]
-    for failed, marker in ((False, "o"), (True, "x")):
-        some = runs[runs["failed"].astype(bool) == failed]
-        if len(some):
-            data = pd.DataFrame({"x": some["value"].to_numpy(float), "y": middle + 0.11})
-            fill = "none" if setting == UNTUNED else style.colour
-            seaborn.stripplot(
-                data,
-                x="x",
-                y="y",
-                orient="h",
-                native_scale=True,
-                jitter=False,
-                ax=axes,
-                marker=marker,
-                size=4.2,
-                facecolor=style.colour if failed else fill,
-                edgecolor=style.colour,
-                linewidth=1,
-                legend=False,
-                zorder=3,
-                color=style.colour,
-            )
+    strip(axes, runs, x="value", at=middle + 0.11, style=style, hollow=setting == UNTUNED)
     _name(axes, short(arm), middle)
 
 
@@ -187,19 +167,7 @@ def _draw_slopes(frame: pd.DataFrame, view: View) -> Figure:
     figure = canvas(0.15 + 2.9 + below)
     axes = place(figure, 0.75, 0.15, 8.5 if len(arms) > 3 else 1.2 + 1.9 * len(arms), 2.9)
     data = frame.assign(at=frame["arm"].map({arm: at for at, arm in enumerate(arms)}))
-    seaborn.lineplot(
-        data,
-        x="at",
-        y="value",
-        units="replicate",
-        estimator=None,
-        errorbar=None,
-        color=MUTED,
-        linewidth=1.1,
-        alpha=0.75,
-        legend=False,
-        ax=axes,
-    )
+    replicate_lines(axes, data, x="at", y="value", color=MUTED, linewidth=1.1, alpha=0.75)
     for arm in arms:
         style, rows = view.styles[arm], data[data["arm"] == arm]
         with tagged(axes, style.gid):

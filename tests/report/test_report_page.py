@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import html
 import re
@@ -11,10 +12,12 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import synthetic
 
 from harness.report import write
+from harness.tables import frame
 
 SCRIPT = "<script>alert(1)</script>"
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
@@ -230,6 +233,38 @@ def test_minimised_metric_in_its_own_unit(tmp_path: Path) -> None:
     assert "difference in test loss (nats)" in text
 
 
+def test_before_the_first_run_the_page_says_what_is_missing(tmp_path: Path) -> None:
+    full = synthetic.findings()
+    tables = {name: frame(name, []) for name in full.tables if name != "metrics"}
+    counts = {"planned": 120, "ok": 0, "pruned": 0, "failed": 0, "missing": 120}
+    for kept in (tables, {}):
+        findings = dataclasses.replace(full, tables=kept, finals=full.finals.iloc[:0], counts=counts)
+        text = Page(write(findings, tmp_path).read_text(encoding="utf-8")).text
+        assert "0 of 120 runs done" in text
+        assert "No final run has a value yet." in text
+        assert "No trial is done yet." in text
+
+
+def test_an_arm_that_always_fails_is_shown_as_such(tmp_path: Path) -> None:
+    findings = synthetic.findings(failed=frozenset(("adam", i) for i in range(5)))
+    studies, trials = findings.tables["studies"], findings.tables["trials"]
+    lost = studies["arm"] == "adam"
+    studies.loc[lost, ["best_trial", "best_value", "final_value", "optimism"]] = pd.NA
+    studies.loc[lost, "complete"] = 0
+    of_lost = trials["study_id"].isin(set(studies.loc[lost, "study_id"]))
+    trials.loc[of_lost, "state"] = "failed"
+    trials.loc[of_lost, ["value", "told"]] = float("nan")
+    text = Page(write(findings, tmp_path).read_text(encoding="utf-8")).text
+    assert "0/5" in text
+    assert "no setting" in text
+
+
+def test_a_failed_arm_without_floor_has_no_mean(tmp_path: Path) -> None:
+    text = Page(built(tmp_path, metric="loss", margin=None, failed=frozenset({("adam", 1)}))).text
+    assert "a failed run has no value and is not drawn" in text
+    assert "The metric has no floor" in text
+
+
 def test_several_problems_have_a_figure_each(tmp_path: Path) -> None:
     text = built(tmp_path, problems=("mnist-cnn", "fashion-cnn"), trials=0, untuned=False)
     assert {"figure-forest-1-mnist-cnn", "figure-forest-2-fashion-cnn"} <= set(Page(text).values("id"))
@@ -286,6 +321,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import synthetic
 from harness.report import write
+from harness.tables import frame
 from pathlib import Path
 write(synthetic.findings(problems=("one", "two"), replicates=3, trials=2, epochs=2), Path(sys.argv[2]))
 """

@@ -1,0 +1,111 @@
+"""Results in Python and in notebooks: `harness.load("results/optimizers")`."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from harness import columns
+from harness.errors import ResultsError
+from harness.hookspecs import domain_from_plain
+
+if TYPE_CHECKING:
+    import optuna
+
+_READ_AS = {"string": "str", "datetime": "str", "integer": "Int64", "number": "float64", "boolean": "boolean"}
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of one results folder as frames; in a notebook it shows the answer and the summary."""
+
+    folder: Path
+
+    @cached_property
+    def answer(self) -> str:
+        """The first line of the report."""
+        return str(json.loads((self.folder / "report" / "answer.json").read_text())["headline"])
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of the tables, with the columns that `results/README.md` documents.
+
+        Raises:
+            ResultsError: there is no such table.
+        """
+        if name not in columns.TABLES:
+            raise ResultsError(f"no table '{name}' (known: {', '.join(columns.TABLES)})")
+        types = {column.name: _READ_AS[column.type] for column in columns.TABLES[name][1]}
+        missing = {name: [""] for name, dtype in types.items() if dtype != "str"}
+        return pd.read_csv(
+            self.folder / "tables" / f"{name}.csv", dtype=types, keep_default_na=False, na_values=missing
+        )
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """One row a run."""
+        return self.table("runs")
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """One row a (problem, arm, setting, metric)."""
+        return self.table("summary")
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """One row a verdict."""
+        return self.table("comparisons")
+
+    def study(self, arm: str, replicate: int, *, problem: str | None = None) -> optuna.Study:
+        """The tuning study of an arm in a replicate, for Optuna's own plots and importances.
+
+        Raises:
+            ResultsError: no such study, or several problems to choose from.
+        """
+        studies = self.table("studies")
+        found = studies[(studies["arm"] == arm) & (studies["replicate"] == replicate)]
+        if problem is not None:
+            found = found[found["problem"] == problem]
+        if len(found) != 1:
+            problems = ", ".join(sorted(set(studies["problem"])))
+            raise ResultsError(
+                f"{len(found)} studies of arm '{arm}', replicate {replicate} (arms: "
+                f"{', '.join(sorted(set(studies['arm'])))}; problems: {problems}; name one with problem=)"
+            )
+        return self._study(found.iloc[0])
+
+    def _study(self, row: Mapping[str, Any]) -> optuna.Study:
+        from harness.tune import rebuild
+
+        space = {name: domain_from_plain(domain) for name, domain in json.loads(row["space"]).items()}
+        trials, parameters = self.table("trials"), self.table("trial_parameters")
+        trials = trials[trials["study_id"] == row["study_id"]]
+        parameters = parameters[parameters["study_id"] == row["study_id"]]
+        chosen: dict[int, dict[str, Any]] = {int(number): {} for number in trials["trial"]}
+        for line in parameters.to_dict("records"):
+            value = json.loads(line["text"]) if line["text"] else line["value"]
+            chosen[line["trial"]][line["name"]] = value
+        told = {int(t["trial"]): None if pd.isna(t["told"]) else float(t["told"]) for t in trials.to_dict("records")}
+        return rebuild(str(row["study_id"]), str(row["direction"]), space, chosen, told)
+
+    def _repr_html_(self) -> str:
+        shown = self.summary[self.summary["setting"] != "untuned"][["problem", "arm", "metric", "n_ok", "n", "mean", "lo", "hi"]]
+        return f"<p>{html.escape(self.answer)}</p>{shown.to_html(index=False, escape=True)}"
+
+
+def load(folder: str | Path) -> Results:
+    """The results in a folder such as `results/optimizers`.
+
+    Raises:
+        ResultsError: nothing was reported there.
+    """
+    path = Path(folder)
+    if not (path / "tables" / "runs.csv").is_file():
+        raise ResultsError(f"no tables in {path}; 'harness run SUITE' or 'harness report SUITE' writes them")
+    return Results(path)

@@ -1,0 +1,49 @@
+"""Results in Python: frames with the documented columns, and studies that Optuna understands."""
+
+from __future__ import annotations
+
+import optuna
+import pandas as pd
+import pytest
+
+import harness
+from harness.errors import ResultsError
+
+
+@pytest.fixture
+def results(finished):
+    return harness.load("results/suite")
+
+
+def test_frames_have_the_documented_types(results):
+    assert len(results.runs) == 24
+    assert results.runs["replicate"].dtype == "Int64"
+    assert results.runs["trial"].isna().sum() == 12
+    assert results.table("evaluations")["selected"].dtype == "boolean"
+    assert set(results.verdicts["arm"]) == {"adam"}
+    assert results.summary["mean"].between(0, 1).sum() == (results.summary["metric"] == "accuracy").sum()
+
+
+def test_the_answer_is_the_reports_first_line(results, finished):
+    assert results.answer in finished.read("results/suite/report/report.md")
+    assert results.answer.split(":")[0] in results._repr_html_()
+
+
+def test_a_study_holds_the_trials_as_they_were_tried(results):
+    study = results.study("adam", 1)
+    trials = results.table("trials")
+    mine = trials[trials["study_id"] == study.study_name]
+    assert isinstance(study, optuna.Study)
+    assert [trial.value for trial in study.trials] == mine["value"].tolist()
+    final = results.runs[(results.runs["arm"] == "adam") & (results.runs["replicate"] == 1) & (results.runs["setting"] == "tuned")]
+    chosen = final[final["phase"] == "final"]["hyperparameters"].item()
+    assert study.best_params == pd.read_json(f"[{chosen}]").to_dict("records")[0]
+
+
+def test_what_is_not_there_is_named(results, tmp_path):
+    with pytest.raises(ResultsError, match=r"0 studies of arm 'adamw', replicate 0 \(arms: adam, sgd"):
+        results.study("adamw", 0)
+    with pytest.raises(ResultsError, match="no table 'run'"):
+        results.table("run")
+    with pytest.raises(ResultsError, match="no tables in"):
+        harness.load(tmp_path / "nothing")

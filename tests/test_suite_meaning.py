@@ -1,0 +1,159 @@
+"""Mistakes that only the whole of a suite shows, and mistakes of `--set`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.diagnostics import MistakesError
+from harness.hookspecs import Choice
+from harness.suite import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from suite_catalog import CATALOG, GOOD, SHORT, at, good, mistake, mistakes, read, spelled
+
+# Other mistakes of meaning --------------------------------------------------------------------------------------------
+
+
+def test_epochs_and_steps_together_show_both(tmp_path: Path) -> None:
+    found = mistake(tmp_path, good("epochs = 2", "epochs = 2\nsteps = 100"))
+    assert (found.code, at(found), at(found, 1)) == ("conflict", (8, 1, 5), (7, 1, 6))
+
+
+def test_a_missing_baseline_is_given_as_help(tmp_path: Path) -> None:
+    found = mistake(tmp_path, good('baseline = "sgd"\n', ""))
+    assert (found.code, found.help, at(found)) == ("missing-key", 'write baseline = "sgd"', (19, 1, 9))
+    found = mistake(tmp_path, good("baseline =", "basline ="))
+    assert (found.code, found.help) == ("unknown-key", "did you mean 'baseline'?")
+
+
+@pytest.mark.parametrize(
+    ("primary", "says"),
+    [
+        ('["adam", "sgd"]', "'sgd' is the baseline"),
+        ('["admm"]', "no arm named 'admm'"),
+        ('["adam", "adam"]', "doubled value 'adam' (positions 1, 2)"),
+    ],
+)
+def test_primary_arms_are_other_arms(tmp_path: Path, primary: str, says: str) -> None:
+    found = mistake(tmp_path, good("margin = 0.002", f"primary = {primary}"))
+    assert says in found.message
+    assert found.places[0].line == 23
+
+
+def test_an_unknown_metric_shows_the_near_one(tmp_path: Path) -> None:
+    found = mistake(tmp_path, good('"accuracy"', '"accurracy"'))
+    assert (found.message, found.help) == ("[compare] metric: no metric named 'accurracy'", "did you mean 'accuracy'?")
+
+
+def test_missing_and_unknown_in_one_table_are_one_mistake(tmp_path: Path) -> None:
+    assert mistake(tmp_path, good("metric =", "metrc =")).help == "did you mean 'metric'?"
+    assert mistake(tmp_path, good("dataset =", "datset =")).help == "did you mean 'dataset'?"
+    assert mistake(tmp_path, good("[problem]", "[problm]")).help == "did you mean 'problem'?"
+    text = good("batch_size = [32, 64, 128]", "lr = {low = 1, hgih = 2}")
+    assert mistake(tmp_path, text).help == "did you mean 'high'?"
+
+
+def test_what_is_missing_is_shown_at_the_head_of_its_table(tmp_path: Path) -> None:
+    found = mistake(tmp_path, good('dataset = "mnist"\n', ""))
+    assert (found.code, at(found)) == ("missing-key", (3, 1, 9))
+    assert at(mistake(tmp_path, good('metric = "accuracy"\n', ""))) == (19, 1, 9)
+    assert at(mistake(tmp_path, spelled('name = "a"', ""))) == (10, 1, 7)
+
+
+def test_an_empty_file_lacks_four_things(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, "")
+    assert [one.code for one in found] == ["missing-key"] * 4
+
+
+@pytest.mark.parametrize("key", ["epochs", "steps", "train_examples", "validation_examples"])
+def test_no_arm_has_a_budget_of_its_own(tmp_path: Path, key: str) -> None:
+    found = mistake(tmp_path, spelled('name = "a"', f'name = "b"\n{key} = 3'))
+    assert found.code == "unequal-budget"
+    assert "budgets are equal by construction" in found.message
+    found = mistake(tmp_path, good("batch_size = [32, 64, 128]", f"{key} = [1, 2]"))
+    assert "budgets are equal by construction" in found.message
+
+
+def test_arms_may_not_replace_what_problems_vary(tmp_path: Path) -> None:
+    text = SHORT + 'baseline = "cnn"\n[problems]\nmodel = ["cnn", "mlp"]\n[arms]\nmodel = ["cnn", "table"]\n'
+    found = mistake(tmp_path, text)
+    assert (found.code, found.places[0].line, found.places[1].line) == ("conflict", 11, 9)
+
+
+@pytest.mark.parametrize("table", ["arms", "problems"])
+def test_a_table_of_lists_needs_lists(tmp_path: Path, table: str) -> None:
+    assert mistake(tmp_path, SHORT + f"[{table}]\n").code == "empty"
+    assert mistake(tmp_path, SHORT + f"[{table}]\nmodel = []\n").code == "empty"
+
+
+def test_brackets_of_the_wrong_number_are_put_right(tmp_path: Path) -> None:
+    assert mistake(tmp_path, SHORT + '[arm]\nname = "a"\n').help == "for a list of arms write [[arm]]"
+    found = mistake(
+        tmp_path, good("[tuning]", "[[tuning]]").replace("[tuning.space]\nbatch_size = [32, 64, 128]\n", "")
+    )
+    assert found.help == "write [tuning]"
+
+
+# --set ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_setting_of_the_command_line_wins(tmp_path: Path) -> None:
+    suite = read(
+        tmp_path,
+        GOOD,
+        "tuning.trials=2",
+        'compare.baseline = "adam"',
+        "execution.workers=1",
+        "problem.batch_size=8",
+        "tuning.space.batch_size=[8, 16]",
+        "problem.model.width=64",
+        "seed=7",
+    )
+    assert (suite.tuning.trials, suite.compare.baseline, suite.execution.workers, suite.seed) == (2, "adam", 1, 7)
+    assert suite.settings[0].values["batch_size"] == 8
+    assert suite.settings[0].space["batch_size"] == Choice(8, 16)
+    assert suite.settings[0].values["model"]["width"] == 64  # type: ignore[index,call-overload]
+    assert suite.text == GOOD
+
+
+def test_of_two_settings_of_one_key_the_later_wins(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD, "seed=7", "seed=8").seed == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "code", "says"),
+    [
+        ("tuning.trails=3", "unknown-key", "unknown key 'trails' in [tuning]"),
+        ("tuning.trials=-1", "out-of-range", "-1 (integer) is out of range"),
+        ("tuning.trials", "bad-override", "'=' is due"),
+        ("[tuning]\ntrials=3", "bad-override", "one key.path=value is due"),
+        ("seed=1\nschema=1", "bad-override", "one key.path=value is due"),
+        ("arms.optimizer.sgd=3", "bad-override", "leads into a value that is no table"),
+        ("compare.baseline=adam", "unquoted", 'strings need quotes: "adam"'),
+        ("seed=[1", "unclosed", "array without closing ]"),
+        ('compare.baseline="adamm"', "unknown-name", "no arm named 'adamm'"),
+        ("problem.optimizer.lr=nan", "not-finite", "a finite number is due, found nan"),
+        ("seed=\udcff", "unquoted", "strings need quotes"),
+    ],
+)
+def test_c4_a_mistake_on_the_command_line_is_shown_there(tmp_path: Path, override: str, code: str, says: str) -> None:
+    path = tmp_path / "suite.toml"
+    path.write_text(GOOD)
+    with pytest.raises(MistakesError) as caught:
+        load(path, CATALOG, ["seed=0", override])
+    (found,) = caught.value.mistakes
+    assert found.code == code
+    assert says in found.message
+    text = str(caught.value)
+    assert "--> --set #2\n" in text
+    assert text.endswith("1 error in --set; nothing was run")
+    assert str(path) not in text
+
+
+def test_a_conflict_of_file_and_command_line_shows_both(tmp_path: Path) -> None:
+    found = mistake(tmp_path, GOOD, "problem.steps=10")
+    assert [place.source for place in found.places] == ["--set #1", str(tmp_path / "suite.toml")]
