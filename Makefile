@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: run test test-slow bench lint format clean
 
 run: $(VENV)/.run  ## install, then the main job: the report of suites/optimizers.toml
-	$(BIN)/harness run $(SUITE)
+	@$(BIN)/harness run $(SUITE); code=$$?; test $$code -eq 1 || exit $$code  # 1: done, and some runs diverged
 
 test: $(VENV)/.test  ## install, then the tests that CI runs
 	$(BIN)/python -m pytest -m "not slow" --benchmark-skip

@@ -52,6 +52,7 @@ class PartInfo:
     """Fields of one kind only: a metric's direction, unit, floor and ceiling, a model's head."""
 
     def to_plain(self) -> dict[str, Any]:
+        """As JSON can hold it."""
         plain = {**self.__dict__, "origin": dict(self.origin.__dict__), "required": list(self.required)}
         plain["options"], plain["extra"] = dict(self.options), dict(self.extra)
         plain["space"] = {name: domain_to_plain(domain) for name, domain in self.space.items()}
@@ -59,6 +60,7 @@ class PartInfo:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> PartInfo:
+        """The inverse of `to_plain`."""
         space = {name: domain_from_plain(domain) for name, domain in plain["space"].items()}
         return cls(
             **{**plain, "origin": Origin(**plain["origin"]), "required": tuple(plain["required"]), "space": space}
@@ -94,6 +96,7 @@ class Catalog:
         return sorted((part for part in self.parts if part.kind == kind), key=lambda part: part.name)
 
     def names(self, kind: str) -> list[str]:
+        """The names of one kind."""
         return sorted({part.name for part in self.parts if part.kind == kind})
 
     def find(self, kind: str, name: str) -> PartInfo:

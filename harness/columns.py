@@ -1,4 +1,4 @@
-"""The columns of every table: type, unit and meaning. `results/README.md` and `datapackage.json` are held against it."""
+"""The columns of every table: type, unit and meaning; `results/README.md` and `datapackage.json` are held to it."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ class Entry:
 
     @property
     def result(self) -> Mapping[str, Any]:
-        return NO_SETTING if self.record is None else self.record["result"]  # type: ignore[no-any-return]
+        """The record's result, or why there is none."""
+        return NO_SETTING if self.record is None else self.record["result"]
 
 
 @dataclass
@@ -91,7 +92,9 @@ class _Pursuit:
 class Coordinator:
     """Walks a plan once."""
 
-    def __init__(self, plan: Plan, store: Store, *, executor: Executor | None = None, notify: Notify | None = None) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, *, executor: Executor | None = None, notify: Notify | None = None
+    ) -> None:
         self.plan, self.store, self.executor = plan, store, executor
         self.notify = notify or (lambda entry, fresh: None)
         self.walk = Walk()

@@ -75,7 +75,7 @@ def fingerprint(pair: Pair) -> str:
     digest = hashlib.sha256()
     for tensor in pair:
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -100,7 +100,8 @@ def divide(splits: Splits, *, seed: int, train: int | None, validation: int, wit
     left = len(inputs) - validation
     if left < 1 or (train is not None and train > left):
         raise ValueError(
-            f"{train or 'some'} training and {validation} validation examples asked for, the training split has {len(inputs)}"
+            f"{train or 'some'} training and {validation} validation examples asked for, "
+            f"the training split has {len(inputs)}"
         )
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
     held, used = order[:validation], order[validation : validation + (left if train is None else train)]

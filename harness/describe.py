@@ -100,7 +100,8 @@ def describe(part: Part, origin: Origin) -> PartInfo:
     given = {name: _plain(part, name, value) for name, value in part.defaults.items()}
     for name, domain in part.space.items():
         if not isinstance(domain, Domain):
-            raise PluginError(f"{part.kind} '{part.name}': space['{name}'] must be Float, Int or Choice, got {domain!r}")
+            place = f"{part.kind} '{part.name}': space['{name}']"
+            raise PluginError(f"{place} must be Float, Int or Choice, got {domain!r}")
     unknown = [name for name in [*given, *part.space] if name not in {**defaults, **given} and name not in required]
     if unknown and not takes_any:
         raise PluginError(f"{part.kind} '{part.name}': {part.call} takes no option '{unknown[0]}'")

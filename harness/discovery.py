@@ -63,7 +63,8 @@ def _installed() -> Iterator[Source]:
         version = entry.dist.version if entry.dist else ""
         if seen.setdefault(entry.name, distribution) != distribution:
             raise PluginError(
-                f"two distributions have a plugin entry point named '{entry.name}': {seen[entry.name]} and {distribution}"
+                f"two distributions have a plugin entry point named '{entry.name}': "
+                f"{seen[entry.name]} and {distribution}"
             )
         for module, file, root in _modules(entry.module):
             yield Source(distribution, version, module, file, root, local=False)

@@ -41,7 +41,7 @@ class DataFacts:
 
 @dataclass(frozen=True)
 class Price:
-    """Measured cost of one setting on this machine, with one thread: seconds a step and seconds an evaluated example."""
+    """Measured cost of one setting on this machine: seconds a step and seconds an evaluated example."""
 
     step_seconds: float
     example_seconds: float
@@ -62,7 +62,9 @@ class Label:
 
     @property
     def sort_key(self) -> tuple[Any, ...]:
-        return (self.phase == "final", self.setting, self.replicate, -1 if self.trial is None else self.trial, self.repeat)
+        """Tuning before final runs, then by setting, replicate, trial and repeat."""
+        trial = -1 if self.trial is None else self.trial
+        return (self.phase == "final", self.setting, self.replicate, trial, self.repeat)
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Row:
 
     @property
     def runs(self) -> int:
+        """All of them."""
         return self.tune + self.final + self.untuned
 
 
@@ -103,6 +106,7 @@ class Plan:
 
     @cached_property
     def settings(self) -> dict[tuple[str, str], Setting]:
+        """By problem and arm."""
         return {(setting.problem, setting.arm): setting for setting in self.suite.settings}
 
     def metrics(self, problem: str) -> list[PartInfo]:
@@ -117,9 +121,7 @@ class Plan:
                 found.append(self.catalog.find("metric", name))
         return found
 
-    def request(
-        self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, select: bool = True
-    ) -> Request:
+    def request(self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, select: bool = True) -> Request:
         """The run at that place of the plan with those hyperparameters (dotted names)."""
         setting = self.settings[label.problem, label.arm]
         metrics = self.metrics(label.problem)
@@ -159,7 +161,8 @@ class Plan:
 
     def rows(self, prices: Mapping[tuple[str, str], Price] | None = None) -> list[Row]:
         """Runs by problem and arm, with their cost."""
-        return [self._row(setting, (prices or {}).get((setting.problem, setting.arm))) for setting in self.suite.settings]
+        known = prices or {}
+        return [self._row(setting, known.get((setting.problem, setting.arm))) for setting in self.suite.settings]
 
     def _row(self, setting: Setting, price: Price | None) -> Row:
         tuning, compare = self.suite.tuning, self.suite.compare
@@ -170,7 +173,8 @@ class Plan:
         if price is not None:
             facts = self.facts[setting.problem]
             final = _run_seconds(setting, facts, price, with_test=True)
-            seconds = tune * _run_seconds(setting, facts, price, with_test=False) + (compare.replicates + untuned) * final
+            seconds = tune * _run_seconds(setting, facts, price, with_test=False)
+            seconds += (compare.replicates + untuned) * final
         return Row(setting.problem, setting.arm, tune, compare.replicates, untuned, seconds)
 
 
@@ -208,7 +212,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
         PluginError: a data set breaks the contract.
         SuiteError: more examples are asked for than there are.
     """
-    questions = {}
+    questions: dict[str, dict[str, Any]] = {}
     for setting in suite.settings:
         questions.setdefault(setting.problem, data_question(setting, root))
     answers = registry.ask_cached(list(questions.values()))

@@ -41,9 +41,7 @@ class Tally:
         self.done += 1
         self.fresh += fresh
         self.failed += entry.result["status"] not in ("ok", "pruned")
-        values = [
-            row[5] for row in entry.result["evaluations"] if row[3] == "validation" and row[4] == self.metric
-        ]
+        values = [row[5] for row in entry.result["evaluations"] if row[3] == "validation" and row[4] == self.metric]
         for value in values:
             best = self.best.get(entry.label.arm)
             if best is None or self.sign * value > self.sign * best:

@@ -7,6 +7,7 @@ source, so that only a changed plugin is imported again.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,12 +50,13 @@ def _question(source: Source) -> dict[str, Any]:
 def _broken(source: Source, reason: str) -> Broken:
     try:
         tree = ast.parse(source.file.read_bytes())
-        words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        words = {
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
     except (OSError, SyntaxError, ValueError):
         words = {source.module}
-    return Broken(
-        source.module, source.distribution, source.version, str(source.file), reason, mentions=tuple(sorted(words))
-    )
+    origin = (source.module, source.distribution, source.version, str(source.file))
+    return Broken(*origin, reason, mentions=tuple(sorted(words)))
 
 
 def ask_cached(questions: Sequence[dict[str, Any]]) -> list[Any]:
@@ -101,10 +103,8 @@ def _read_cache(key: str) -> Any:
 
 
 def _write_cache(key: str, answered: Any) -> None:
-    try:
+    with contextlib.suppress(HarnessError, OSError):  # a cache that cannot be written costs time, not results
         write_atomically(_cache_path(key), json.dumps(answered).encode(), durable=False)
-    except (HarnessError, OSError):
-        pass  # a cache that cannot be written costs time, not results
 
 
 def raise_failure(failed: child.Failed, context: str) -> None:

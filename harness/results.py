@@ -95,7 +95,9 @@ class Results:
         return rebuild(str(row["study_id"]), str(row["direction"]), space, chosen, told)
 
     def _repr_html_(self) -> str:
-        shown = self.summary[self.summary["setting"] != "untuned"][["problem", "arm", "metric", "n_ok", "n", "mean", "lo", "hi"]]
+        shown = self.summary[self.summary["setting"] != "untuned"][
+            ["problem", "arm", "metric", "n_ok", "n", "mean", "lo", "hi"]
+        ]
         return f"<p>{html.escape(self.answer)}</p>{shown.to_html(index=False, escape=True)}"
 
 

@@ -52,6 +52,7 @@ class Session:
 
     @property
     def suite(self) -> Suite:
+        """The checked suite."""
         return self.plan.suite
 
     @property
@@ -105,7 +106,8 @@ def check_folder(session: Session) -> None:
 def write_inputs(session: Session) -> None:
     """Keep the suite as it is now, its plan and the environment beside the records."""
     plan, folder = session.plan, session.store.folder
-    rows = [{"problem": r.problem, "arm": r.arm, "tune": r.tune, "final": r.final, "untuned": r.untuned} for r in plan.rows()]
+    counted = ("problem", "arm", "tune", "final", "untuned")
+    rows = [{name: getattr(row, name) for name in counted} for row in plan.rows()]
     settings = [
         {"problem": s.problem, "arm": s.arm, "values": s.values, "origins": {k: str(o) for k, o in s.origins.items()}}
         for s in session.suite.settings
@@ -129,7 +131,8 @@ def environment() -> dict[str, str]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    return {"python": ".".join(map(str, sys.version_info[:3])), "platform": f"{sys.platform} {platform.machine()}", **versions}
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {"python": python, "platform": f"{sys.platform} {platform.machine()}", **versions}
 
 
 def stamp(session: Session, walk: Walk) -> str:

@@ -85,4 +85,5 @@ class RunSpec:
 
     @property
     def phase(self) -> str:
+        """`tune` or `final`."""
         return str(self.payload["phase"])

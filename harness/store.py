@@ -113,8 +113,8 @@ def parse_record(data: bytes, *, expected_id: str) -> Record:
         raise Damaged("not a record: no schema")
     if record["schema"] > SCHEMA:
         raise ResultsError(
-            f"record {expected_id[:12]} has schema {record['schema']}, this harness knows {SCHEMA}: it was written by a "
-            "newer version; update harness or choose another --results folder"
+            f"record {expected_id[:12]} has schema {record['schema']}, this harness knows {SCHEMA}: it was written by "
+            "a newer version; update harness or choose another --results folder"
         )
     if record.get("id") != expected_id:
         raise Damaged(f"the file name says {expected_id[:12]}, the record says {str(record.get('id'))[:12]}")

@@ -1,4 +1,4 @@
-"""Records as tidy frames: one row a run, an evaluation, a study, a trial. Rows are sorted by the plan, never by time."""
+"""Records as tidy frames: one row a run, an evaluation, a study, a trial, in the plan's order and never in time's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def finals(plan: Plan, walk: Walk) -> pd.DataFrame:
         if entry.label.phase == "final":
             for metric in plan.metrics(entry.label.problem):
                 rows.append(_final(plan, entry, metric))
-    names = ["problem", "arm", "setting", "replicate", "metric", "value", "counted", "status", "reason", "run_id", "weights_hash", "n_examples"]
+    names = ["problem", "arm", "setting", "replicate", "metric", "value", "counted", "status"]
+    names += ["reason", "run_id", "weights_hash", "n_examples"]
     made = pd.DataFrame(rows, columns=names, dtype=object)
     types = {"value": "float64", "counted": "float64", "replicate": "int64", "n_examples": "int64"}
     return made.astype(types)

@@ -1,8 +1,8 @@
 """RunSpec to result: the only training loop.
 
-Tensor axes: N examples of a split, B examples of a batch, K outputs. Chance comes from the spec's seeds alone: the global
-generators are reseeded at the start of each stretch between two evaluations, so that nothing that happened before
-matters. Only training steps are on the training clock.
+Tensor axes: N examples of a split, B examples of a batch, K outputs. Chance comes from the spec's seeds alone: the
+global generators are reseeded at the start of each stretch between two evaluations, so that nothing that happened
+before matters. Only training steps are on the training clock.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def batches(examples: int, *, size: int, seed: int, whole: bool) -> Iterator[tor
     for shuffle in itertools.count():
         order = torch.randperm(examples, generator=torch.Generator().manual_seed(spec.seed(seed, shuffle)))
         order = torch.cat([rest, order]) if whole else order
-        pieces = list(order.split(size))
+        pieces = list(torch.split(order, size))
         rest = pieces.pop() if whole and len(pieces[-1]) < size else rest[:0]
         yield from pieces
 
@@ -226,7 +226,7 @@ class Training:
         if not isinstance(model, nn.Module):
             raise BadOutput(f"model '{self.problem['model']['use']}' built {type(model).__name__}, not an nn.Module")
         layout = torch.channels_last if inputs.dim() == 4 else torch.preserve_format
-        return model.to(self.device, memory_format=layout)
+        return model.to(self.device).to(memory_format=layout)
 
     def _begin_transfer(self) -> strategies.Transfer:
         return strategies.prepare(
@@ -274,9 +274,9 @@ class Training:
             with autocast():
                 outputs = model(inputs[indices])
                 value = loss(outputs, targets[indices])
-            value.backward()
+            torch.autograd.backward(value)
             if penalty is not None:
-                penalty().backward()
+                torch.autograd.backward(penalty())
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
@@ -310,9 +310,9 @@ class Training:
                 self.step += 1
         self.seen += sum(map(len, used))
         _check_finite(torch.stack(losses), begun)
-        self.clocks.epochs.append((self.epoch, self.clocks.train))
         if self.step not in self.budget.evaluated_after:
             return
+        self.clocks.epochs.append((self.epoch, self.clocks.train))
         with self.clocks.running("evaluate", self.device):
             self._note("train", torch.cat(outputs).float(), self.division.train[1][torch.cat(used)])
             scores = self._evaluate("validation", self.division.validation)
@@ -328,7 +328,7 @@ class Training:
         inputs, targets = pair
         self.model.eval()
         with torch.inference_mode(), self._autocast():
-            outputs = torch.cat([self.model(chunk).float() for chunk in inputs.split(EVALUATION_BATCH)])
+            outputs = torch.cat([self.model(chunk).float() for chunk in torch.split(inputs, EVALUATION_BATCH)])
         return self._note(split, outputs, targets)
 
     def _note(self, split: str, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
@@ -411,5 +411,5 @@ def weights_hash(model: nn.Module) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         plain = tensor.detach().to("cpu").contiguous()
         digest.update(f"{name}{plain.dtype}{tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -97,9 +97,7 @@ def _trial_label(label: Label, number: int, repeat: int) -> Label:
     return Label(label.problem, label.arm, label.replicate, "tune", "tuned", number, repeat)
 
 
-def _ask(
-    study: optuna.Study, plan: Plan, key: str, number: int, distributions: dict[str, Any]
-) -> optuna.trial.Trial:
+def _ask(study: optuna.Study, plan: Plan, key: str, number: int, distributions: dict[str, Any]) -> optuna.trial.Trial:
     with warnings.catch_warnings():
         # `multivariate` and `constant_liar` are marked experimental; both are set on purpose.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -126,8 +124,9 @@ def _sampler(plan: Plan, key: str, number: int) -> optuna.samplers.BaseSampler:
 def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
     if isinstance(domain, Choice):
         return optuna.distributions.CategoricalDistribution(domain.options)
-    kind = optuna.distributions.IntDistribution if isinstance(domain, Int) else optuna.distributions.FloatDistribution
-    return kind(domain.low, domain.high, log=domain.log)
+    if isinstance(domain, Int):
+        return optuna.distributions.IntDistribution(domain.low, domain.high, log=domain.log)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
 
 
 def _judge(
@@ -201,7 +200,7 @@ def rebuild(
     told: Mapping[int, float | None],
 ) -> optuna.Study:
     """An Optuna study in memory with the given trials: hyperparameters and told values by trial number."""
-    study = optuna.create_study(direction=direction, study_name=name)
+    study = optuna.create_study(direction=direction, study_name=name)  # type: ignore[arg-type]
     distributions = {option: _distribution(domain) for option, domain in space.items()}
     for number in sorted(chosen):
         state = optuna.trial.TrialState.FAIL if told[number] is None else optuna.trial.TrialState.COMPLETE

@@ -181,9 +181,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def project(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Project:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Project:
     """An empty folder with the plugin `tiny` in `./plugins`, and the command line at hand."""
     monkeypatch.chdir(tmp_path)
     return Project(tmp_path, capfd).plugin("tiny", TINY)

@@ -28,7 +28,9 @@ def lion(params, *, lr=1e-4, betas=(0.9, 0.99)):
 def harness_optimizers():
     return [harness.Optimizer("lion", build=lion, space={"lr": harness.Float(1e-5, 1e-2, log=True)}, source="Chen 2023")]
 '''
-OPTIMIZER = "import harness\n@harness.hookimpl\ndef harness_optimizers():\n    return [harness.Optimizer({}, build=dict)]\n"
+OPTIMIZER = (
+    "import harness\n@harness.hookimpl\ndef harness_optimizers():\n    return [harness.Optimizer({}, build=dict)]\n"
+)
 
 
 def test_every_built_in_part_comes_by_the_entry_point():
@@ -77,14 +79,26 @@ def test_an_installed_distribution_with_an_entry_point_is_found(tmp_path, monkey
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("import no_such_package\nimport harness\nhookimpl = 1", "ModuleNotFoundError: No module named 'no_such_package'"),
+        (
+            "import no_such_package\nimport harness\nhookimpl = 1",
+            "ModuleNotFoundError: No module named 'no_such_package'",
+        ),
         ("def broken(:\n    hookimpl", "SyntaxError"),
         ("import harness, os\nharness.hookimpl\nos._exit(3)", "ended its process (exit code 3)"),
         ("import harness, sys\nharness.hookimpl\nsys.exit('no')", "SystemExit: no"),
-        ("import harness\n@harness.hookimpl\ndef harness_optimisers():\n    return []", "did you mean 'harness_optimizers'?"),
+        (
+            "import harness\n@harness.hookimpl\ndef harness_optimisers():\n    return []",
+            "did you mean 'harness_optimizers'?",
+        ),
         ("import harness\n@harness.hookimpl\ndef harness_models(config):\n    return []", "a hook takes no arguments"),
-        ("import harness\n@harness.hookimpl\ndef harness_models():\n    return ['cnn']", "must return harness.Model parts"),
-        ("import harness\n@harness.hookimpl\ndef harness_models():\n    return 3", "must return a list of harness.Model"),
+        (
+            "import harness\n@harness.hookimpl\ndef harness_models():\n    return ['cnn']",
+            "must return harness.Model parts",
+        ),
+        (
+            "import harness\n@harness.hookimpl\ndef harness_models():\n    return 3",
+            "must return a list of harness.Model",
+        ),
         (OPTIMIZER.format("'x', space={'lr': (0, 1)}"), "must be Float, Int or Choice"),
         (OPTIMIZER.format("'x', defaults={'f': print}"), "is not plain data"),
     ],
@@ -107,7 +121,7 @@ def test_a_plugin_that_hangs_at_import_is_given_up(project, monkeypatch):
 
 
 def test_what_a_plugin_prints_cannot_be_taken_for_an_answer(project):
-    project.plugin("loud", "print('{\"ended\": 0, \"answer\": []}' * 1000)\n" + LION)
+    project.plugin("loud", 'print(\'{"ended": 0, "answer": []}\' * 1000)\n' + LION)
     assert "lion" in registry.load_catalog().names("optimizer")
 
 

@@ -35,7 +35,9 @@ def test_a_study_holds_the_trials_as_they_were_tried(results):
     mine = trials[trials["study_id"] == study.study_name]
     assert isinstance(study, optuna.Study)
     assert [trial.value for trial in study.trials] == mine["value"].tolist()
-    final = results.runs[(results.runs["arm"] == "adam") & (results.runs["replicate"] == 1) & (results.runs["setting"] == "tuned")]
+    final = results.runs[
+        (results.runs["arm"] == "adam") & (results.runs["replicate"] == 1) & (results.runs["setting"] == "tuned")
+    ]
     chosen = final[final["phase"] == "final"]["hyperparameters"].item()
     assert study.best_params == pd.read_json(f"[{chosen}]").to_dict("records")[0]
 

@@ -11,14 +11,14 @@ import pytest
 
 from tests.conftest import TINY
 
-MOMENTUM_LIKE = '''
+MOMENTUM_LIKE = """
 import torch
 import harness
 
 @harness.hookimpl
 def harness_optimizers():
     return [harness.Optimizer("{name}", build={build}, space={{"lr": harness.Float(1e-3, 1.0, log=True)}})]
-'''
+"""
 RMSPROP = MOMENTUM_LIKE.format(name="rmsprop", build="torch.optim.RMSprop")
 
 
@@ -143,7 +143,9 @@ def test_no_tuning_record_holds_a_test_metric(finished):
     project = finished
     records = [json.loads(path.read_text()) for path in (project.folder / "results/suite/runs").glob("*/*.json")]
     splits = {
-        phase: {row[3] for record in records if record["spec"]["phase"] == phase for row in record["result"]["evaluations"]}
+        phase: {
+            row[3] for record in records if record["spec"]["phase"] == phase for row in record["result"]["evaluations"]
+        }
         for phase in ("tune", "final")
     }
     assert splits == {"tune": {"train", "validation"}, "final": {"train", "validation", "test"}}
@@ -222,7 +224,7 @@ def test_a_broken_plugin_stops_only_the_suite_that_needs_it(project):
     assert "No module named 'nowhere_to_be_found'" in result.err
 
 
-FAILING = '''
+FAILING = """
 import torch
 import harness
 
@@ -233,7 +235,7 @@ class Failing(torch.optim.SGD):
 @harness.hookimpl
 def harness_optimizers():
     return [harness.Optimizer("failing", build=Failing, space={{"lr": harness.Float(0.01, 0.1)}})]
-'''
+"""
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,9 @@ def test_results_of_another_suite_are_not_touched(project):
 
 
 def test_data_that_changed_under_the_records_stop_the_run(project, tmp_path):
-    source = TINY.replace("generator = torch.Generator()", "seed = int(open('seed.txt').read())\n    generator = torch.Generator()")
+    source = TINY.replace(
+        "generator = torch.Generator()", "seed = int(open('seed.txt').read())\n    generator = torch.Generator()"
+    )
     assert source != TINY
     (tmp_path / "seed.txt").write_text("1")
     project.plugin("tiny", source).write().run("plan", "suite.toml")

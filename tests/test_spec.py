@@ -14,7 +14,11 @@ from hypothesis import strategies as st
 from harness.spec import RunSpec, canonical, digest, run_seeds, seed
 
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=12,
 )
@@ -82,7 +86,9 @@ def test_another_suite_seed_data_set_or_replicate_changes_every_seed(changed):
 
 
 def test_no_final_seed_is_among_the_seeds_of_tuning():
-    tune = {v for r in range(20) for i in range(5) for v in list(_seeds(replicate=r, phase="tune", repeat=i).values())[1:]}
+    tune = {
+        v for r in range(20) for i in range(5) for v in list(_seeds(replicate=r, phase="tune", repeat=i).values())[1:]
+    }
     final = {v for r in range(20) for v in list(_seeds(replicate=r, phase="final").values())[1:]}
     assert len(tune) == 20 * 5 * 4
     assert not tune & final

@@ -18,7 +18,9 @@ SPEC = {"phase": "tune", "problem": {"optimizer": {"use": "sgd", "lr": 0.1}}, "s
 
 
 def a_record(**result):
-    return make_record(SPEC, {"status": "ok", "reason": None, **result}, environment={"torch": "x"}, observed={"host": "h"})
+    return make_record(
+        SPEC, {"status": "ok", "reason": None, **result}, environment={"torch": "x"}, observed={"host": "h"}
+    )
 
 
 @pytest.fixture
@@ -136,7 +138,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_one(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(ResultsError, match=r"cannot write .*kept.json: No space left on device \([\d,]+ bytes free, 3 needed"):
+    with pytest.raises(
+        ResultsError, match=r"cannot write .*kept.json: No space left on device \([\d,]+ bytes free, 3 needed"
+    ):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["kept.json"]

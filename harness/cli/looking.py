@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import counts_text, json_option, options, print_json, suite_command, table
+from harness.cli.output import counts_text, json_option, options, print_json, seconds_text, suite_command, table
 from harness.cli.running import expected_seconds
 from harness.errors import HarnessError
 
@@ -42,24 +42,29 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     click.echo(f"{opened.suite.name}: {opened.suite.question}\n")
     head = ("problem", "arm", "parameters", "tune", "final", "untuned", "runs", "one run")
     body = [
-        (r.problem, r.arm, f"{prices[r.problem, r.arm].parameters:,}", r.tune, r.final, r.untuned, r.runs,
-         duration((r.seconds or 0) / r.runs) if (r.seconds or 0) / r.runs >= 10 else f"{(r.seconds or 0) / r.runs:.1f} s")
+        (r.problem, r.arm, f"{prices[r.problem, r.arm].parameters:,}", r.tune, r.final, r.untuned, r.runs)
+        + (seconds_text((r.seconds or 0.0) / r.runs),)
         for r in rows
-    ]  # fmt: skip
+    ]
     click.echo(table(head, body))
     click.echo(f"\n{_plan_words(found)}")
-    click.echo(f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go")
+    click.echo(
+        f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go"
+    )
 
 
 def _plan_words(plan: Plan) -> str:
     tuning, compare = plan.suite.tuning, plan.suite.compare
     repeats = f" of {tuning.repeats} runs" if tuning.repeats > 1 else ""
     studies = 1 if compare.claim == "setting" else compare.replicates
-    tuned = f"{studies} studies of {tuning.trials} {tuning.sampler} trials{repeats} for each arm" if tuning.trials else "no tuning"
+    tuned = (
+        f"{studies} studies of {tuning.trials} {tuning.sampler} trials{repeats} for each arm"
+        if tuning.trials
+        else "no tuning"
+    )
     margin = "" if compare.margin is None else f", margin {compare.margin:g}"
-    return (
-        f"{tuned}; {compare.replicates} replicates compared in {compare.metric}{margin}"
-        + (f" with {compare.baseline}" if len(plan.suite.arms) > 1 else "")
+    return f"{tuned}; {compare.replicates} replicates compared in {compare.metric}{margin}" + (
+        f" with {compare.baseline}" if len(plan.suite.arms) > 1 else ""
     )
 
 
@@ -108,9 +113,9 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     click.echo(table(head, body))
     click.echo(f"\n{counts_text(counts)}")
     for entry in failed:
-        label = entry.label
+        label, result = entry.label, entry.result
         trial = "" if label.trial is None else f", trial {label.trial}"
-        click.echo(f"failed: {label.arm}, replicate {label.replicate}{trial}: {entry.result['status']}: {entry.result['reason']}")
+        click.echo(f"failed: {label.arm}, replicate {label.replicate}{trial}: {result['status']}: {result['reason']}")
     for run_id, reason in opened.store.damaged.items():
         click.echo(f"damaged record {run_id[:12]} counts as missing: {reason}")
 

@@ -41,16 +41,23 @@ def suite_command(function: Callable[..., Any]) -> Callable[..., Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print plain data for a program.")
 
 
-def options(
-    overrides: Sequence[str], plugins: Sequence[Path], data: Path | None, results: Path | None
-) -> Options:
+def options(overrides: Sequence[str], plugins: Sequence[Path], data: Path | None, results: Path | None) -> Options:
+    """What the command line says beside the suite."""
     from harness.session import Options
 
     return Options(tuple(plugins), tuple(overrides), data, results)
 
 
 def counts_text(counts: dict[str, int]) -> str:
+    """How many runs of the plan became what."""
     return f"{counts['ok']} of {counts['planned']} ok, {counts['failed']} failed, {counts['missing']} missing"
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds with a decimal where that matters: 0.3 s, 45 s, 3 min 20 s."""
+    from harness.progress import duration
+
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> str:
@@ -66,9 +73,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0
 
 
 def print_json(value: Any) -> None:
+    """Plain data on stdout."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def say(text: str, *, quiet: bool = False) -> None:
+    """A line about progress, on stderr."""
     if not quiet:
         click.echo(text, err=True)

@@ -14,7 +14,9 @@ from harness.cli.output import json_option, print_json, table
 
 @click.command("list")
 @click.argument("kind", required=False)
-@click.option("--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files.")
+@click.option(
+    "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
+)
 @json_option
 def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
     """List the parts that a suite can name: all, or of one KIND (models, optimizers, datasets, ...)."""
@@ -38,7 +40,9 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
 
 @click.command()
 @click.argument("name")
-@click.option("--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files.")
+@click.option(
+    "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
+)
 @json_option
 def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
     """Show one part: its options with their defaults, what tuning searches, where it is published."""
@@ -55,7 +59,9 @@ def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
         click.echo(f"{part.kind} {part.name}  ({part.origin})\n{part.summary}")
         if part.source:
             click.echo(f"source: {part.source}")
-        rows = [(option, _domain_text(part.space.get(option)), json.dumps(value)) for option, value in part.options.items()]
+        rows = [
+            (option, _domain_text(part.space.get(option)), json.dumps(value)) for option, value in part.options.items()
+        ]
         rows += [(option, _domain_text(part.space.get(option)), "required") for option in part.required]
         click.echo(table(("option", "tuned over", "default"), rows, indent=2) if rows else "  no options")
 

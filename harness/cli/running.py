@@ -101,6 +101,7 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
 
 
 def expected_seconds(plan: Plan, prices: dict[tuple[str, str], Price], counts: dict[str, int]) -> float:
+    """What the missing runs take on this machine with the plan's workers."""
     from harness import execute
 
     execution = plan.suite.execution

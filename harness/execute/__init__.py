@@ -29,16 +29,18 @@ class Job:
 
     @classmethod
     def of(cls, request: Request, plan: Plan) -> Job:
+        """The job of a request."""
         origins = {kind: origin.__dict__ for kind, origin in request.origins.items()}
         return cls(request.spec.id, request.spec.payload, origins, str(plan.root), plan.suite.execution.device)
 
     def parsed_origins(self) -> dict[str, Origin]:
+        """Where the parts come from, by kind."""
         return {kind: Origin(**origin) for kind, origin in self.origins.items()}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: the deterministic result, the environment that numbers depend on, and clocks and messages."""
+    """What became of a job: the deterministic result, what numbers depend on besides, and clocks and messages."""
 
     id: str
     result: Mapping[str, Any]

@@ -112,8 +112,8 @@ class ProcessExecutor:
         for running in list(self._running):
             _end(running.process, patience=0)
             self._drop(running)
-        server = forkserver._forkserver  # type: ignore[attr-defined]
-        server._stop()
+        # There is no public way to end the server before the interpreter ends.
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
