@@ -131,6 +131,7 @@ def make_deterministic(threads: int) -> None:
     """Settings of the process under which equal seeds give equal bits."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time and no result
     torch.backends.cudnn.benchmark = False
 
 

@@ -88,32 +88,32 @@ def adamw(
 @hookimpl
 def harness_optimizers() -> list[Optimizer]:
     """`sgd`, `momentum`, `adam`, `adamw`."""
-    # One dimension and three decades each, so that equal trials search every arm equally finely. In a few hundred steps
+    # One dimension and two decades each, so that equal trials search every arm equally finely. In a few hundred steps
     # momentum and lr act through lr / (1 - momentum), and a decay of 0.01 at lr 0.001 takes less than 1 % off a weight:
     # neither would earn a dimension.
     return [
         Optimizer(
             "sgd",
             build=sgd,
-            space={"lr": Float(1e-3, 1.0, log=True)},
+            space={"lr": Float(1e-2, 1.0, log=True)},
             source="Robbins & Monro 1951, Annals of Mathematical Statistics 22(3); torch.optim.SGD",
         ),
         Optimizer(
             "momentum",
             build=momentum,
-            space={"lr": Float(3e-4, 0.3, log=True)},
+            space={"lr": Float(3e-3, 0.3, log=True)},
             source="Polyak 1964; Sutskever et al. 2013, equations 1 and 2, with lr outside of v as in torch.optim.SGD",
         ),
         Optimizer(
             "adam",
             build=adam,
-            space={"lr": Float(3e-5, 3e-2, log=True)},
+            space={"lr": Float(3e-4, 3e-2, log=True)},
             source="Kingma & Ba 2015 (arXiv:1412.6980), Algorithm 1",
         ),
         Optimizer(
             "adamw",
             build=adamw,
-            space={"lr": Float(3e-5, 3e-2, log=True)},
+            space={"lr": Float(3e-4, 3e-2, log=True)},
             source="Loshchilov & Hutter 2019 (arXiv:1711.05101), Algorithm 2; decay times lr as in torch",
         ),
     ]

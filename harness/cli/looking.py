@@ -13,7 +13,7 @@ from harness.cli.running import expected_seconds
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.plan import Plan
+    from harness.plan import Plan, Row
     from harness.session import Session
 
 
@@ -41,16 +41,17 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
         return
     click.echo(f"{opened.suite.name}: {opened.suite.question}\n")
     head = ("problem", "arm", "parameters", "tune", "final", "untuned", "runs", "one run")
-    body = [
-        (r.problem, r.arm, f"{prices[r.problem, r.arm].parameters:,}", r.tune, r.final, r.untuned, r.runs)
-        + (seconds_text((r.seconds or 0.0) / r.runs),)
-        for r in rows
-    ]
+    body = [_plan_row(row, prices[row.problem, row.arm].parameters) for row in rows]
     click.echo(table(head, body))
     click.echo(f"\n{_plan_words(found)}")
     click.echo(
         f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go"
     )
+
+
+def _plan_row(row: Row, parameters: int) -> tuple[Any, ...]:
+    one = seconds_text((row.seconds or 0.0) / row.runs)
+    return (row.problem, row.arm, f"{parameters:,}", row.tune, row.final, row.untuned, row.runs, one)
 
 
 def _plan_words(plan: Plan) -> str:
