@@ -233,7 +233,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
         "wall clock, one row a (problem, arm)",
         (
             *_PLACE,
-            _c("tune_seconds", "number", "all runs of its studies"),
+            _c("tune_seconds", "number", "training steps of all runs of its studies"),
             _c("train_seconds_median?", "number", "training steps of a final run"),
             _c("target_seconds_median?", "number", "training seconds to the target; empty without targets"),
             _c("peak_memory_mb?", "number", "largest resident memory of its runs"),

@@ -266,7 +266,7 @@ def _costs(plan: Plan, walk: Walk) -> Iterator[dict[str, Any]]:
     for problem, arm in plan.settings:
         mine = [e for e in walk.entries if (e.label.problem, e.label.arm) == (problem, arm) and e.record is not None]
         timings = [_timing(entry) for entry in mine]
-        tuned = [t["total_seconds"] or 0.0 for e, t in zip(mine, timings, strict=True) if e.label.phase == "tune"]
+        tuned = [t["train_seconds"] or 0.0 for e, t in zip(mine, timings, strict=True) if e.label.phase == "tune"]
         final = [t["train_seconds"] for e, t in zip(mine, timings, strict=True) if e.label.phase == "final"]
         final = [seconds for seconds in final if seconds is not None]
         memory = [t["peak_memory_mb"] for t in timings if t["peak_memory_mb"] is not None]

@@ -131,7 +131,8 @@ def make_deterministic(threads: int) -> None:
     """Settings of the process under which equal seeds give equal bits."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time and no result
+    # A debugging aid that costs time and changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
 
 
