@@ -99,24 +99,24 @@ class Catalog:
         """The names of one kind."""
         return sorted({part.name for part in self.parts if part.kind == kind})
 
+    def named(self, name: str) -> list[PartInfo]:
+        """The parts of that name, of any kind; `distribution:name` picks, and `-` and `_` are the same."""
+        distribution, _, bare = name.rpartition(":")
+        return [p for p in self.parts if _same(p.name, bare) and distribution in ("", p.origin.distribution)]
+
     def find(self, kind: str, name: str) -> PartInfo:
         """The part of that name; `distribution:name` picks one of several, and `-` and `_` are the same.
 
         Raises:
             PluginError: no such part (with the near one), or several.
         """
-        distribution, _, bare = name.rpartition(":")
-        found = [
-            part
-            for part in self.parts
-            if part.kind == kind and _same(part.name, bare) and distribution in ("", part.origin.distribution)
-        ]
+        found = [part for part in self.named(name) if part.kind == kind]
         if len(found) == 1:
             return found[0]
         if found:
             origins = " and ".join(f"{part.origin} ({part.origin.file})" for part in found)
             ways = " or ".join(f"'{part.origin.distribution}:{part.name}'" for part in found)
-            raise PluginError(f"{kind} '{bare}' is offered twice, by {origins}; write {ways}")
+            raise PluginError(f"{kind} '{found[0].name}' is offered twice, by {origins}; write {ways}")
         raise PluginError(self._missing(kind, name))
 
     def _missing(self, kind: str, name: str) -> str:

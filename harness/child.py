@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-DEADLINE_SECONDS = 60.0
+DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 600.0}
+"""By question: an import is short, but a large data set or model takes its time."""
 _STARTUP_SECONDS = 60.0
 
 
@@ -26,8 +27,8 @@ class Failed:
     kind: str = ""
 
 
-def ask(questions: Sequence[dict[str, Any]], *, deadline_seconds: float = DEADLINE_SECONDS) -> list[Any]:
-    """The answers in order, `Failed` in place of each that could not be had.
+def ask(questions: Sequence[dict[str, Any]], *, deadline_seconds: float | None = None) -> list[Any]:
+    """The answers in order, `Failed` in place of each that could not be had in time (by default that of its kind).
 
     One child answers them all. When it hangs or dies, the question at hand has failed and another child goes on.
     """
@@ -37,11 +38,11 @@ def ask(questions: Sequence[dict[str, Any]], *, deadline_seconds: float = DEADLI
     return answers
 
 
-def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float) -> list[Any]:
+def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float | None) -> list[Any]:
     """Answers up to and including the first question at which the child hung or died."""
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **os.environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.describe"],
+        [sys.executable, "-P", "-m", "harness.describe"],  # -P: a `torch.py` in the working folder hides nothing
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -55,10 +56,12 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float)
     reader.start()
     answers: list[Any] = []
     try:
-        process.stdin.write(json.dumps(list(questions)).encode())
-        process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # why it died is seen where its answers end
+            process.stdin.write(json.dumps(list(questions)).encode())
+            process.stdin.close()
         while len(answers) < len(questions):
-            answers.append(_next_answer(lines, process, deadline_seconds))
+            deadline = deadline_seconds or DEADLINES_SECONDS[questions[len(answers)]["ask"]]
+            answers.append(_next_answer(lines, process, deadline))
             if isinstance(answers[-1], Failed) and answers[-1].kind == "died":
                 break
     finally:
@@ -69,24 +72,28 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float)
 
 
 def _next_answer(lines: queue.Queue[str | None], process: subprocess.Popen[bytes], deadline_seconds: float) -> Any:
+    patience = deadline_seconds + _STARTUP_SECONDS
     while True:
         try:
-            line = lines.get(timeout=deadline_seconds + _STARTUP_SECONDS)
+            line = lines.get(timeout=patience)
         except queue.Empty:
             return Failed(f"no answer within {deadline_seconds:g} s", kind="died")
         if line is None:
             code = process.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             return Failed(f"ended its process ({how}) while it was imported or asked", kind="died")
-        message = json.loads(line)
-        if "begun" in message:
-            continue
-        return Failed(message["failed"], message["kind"]) if "failed" in message else message["answer"]
+        try:
+            message = json.loads(line)
+            if "begun" not in message:
+                return Failed(message["failed"], message["kind"]) if "failed" in message else message["answer"]
+        except (ValueError, LookupError, TypeError):
+            return Failed("wrote into the channel that its answer was expected on", kind="died")
+        patience = deadline_seconds
 
 
 def _read(stream: Any, lines: queue.Queue[str | None]) -> None:
     for line in stream:
-        lines.put(line.decode())
+        lines.put(line.decode(errors="replace"))
     lines.put(None)
 
 

@@ -176,6 +176,9 @@ def _reason(error: BaseException) -> str:
 
 def main() -> None:
     """Answer the questions on stdin, one after the other."""
+    from harness.execute.server import die_with_parent
+
+    die_with_parent()
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what a plugin prints goes to stderr and cannot be taken for an answer
     questions = json.load(sys.stdin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +36,8 @@ class Source:
         """Over the module and every module under `root` that it imports, directly or not."""
         digest = hashlib.sha256()
         for path in sorted(_closure(self.file, self.root)):
-            digest.update(path.relative_to(self.root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+            name = os.fsencode(path.relative_to(self.root).as_posix())
+            digest.update(name + b"\0" + _content(path) + b"\0")
         return digest.hexdigest()
 
 
@@ -53,7 +55,10 @@ def find(folders: Sequence[Path] = ()) -> list[Source]:
         if not folder.is_dir():
             raise PluginError(f"no plugins folder {folder}")
         found += _in_folder(folder)
-    return list({source.file.resolve(): source for source in found}.values())
+    first: dict[Path, Source] = {}
+    for source in found:
+        first.setdefault(source.file.resolve(), source)
+    return list(first.values())
 
 
 def _installed() -> Iterator[Source]:
@@ -86,16 +91,31 @@ def _modules(name: str) -> Iterator[tuple[str, Path, Path]]:
         yield name, path.with_suffix(".py"), root
         return
     for file in sorted(path.glob("*.py")):
-        if file.name == "__init__.py" and "hookimpl" in file.read_text(errors="replace"):
+        if file.name == "__init__.py" and _may_have_hooks(file):
             yield name, file, root
-        elif not file.name.startswith("_") and "hookimpl" in file.read_text(errors="replace"):
+        elif not file.name.startswith("_") and _may_have_hooks(file):
             yield f"{name}.{file.stem}", file, root
 
 
 def _in_folder(folder: Path) -> Iterator[Source]:
     for file in sorted(folder.glob("*.py")):
-        if not file.name.startswith("_") and "hookimpl" in file.read_text(errors="replace"):
+        # Editors leave links like `.#lion.py` that lead nowhere.
+        if not file.name.startswith(("_", ".")) and _may_have_hooks(file):
             yield Source(folder.resolve().name, "", file.stem, file.resolve(), folder.resolve(), local=True)
+
+
+def _may_have_hooks(file: Path) -> bool:
+    """Whether the file mentions the marker; one that cannot be read may, and is listed as broken when imported."""
+    if not file.is_file():
+        return False
+    return b"hookimpl" in _content(file) or not os.access(file, os.R_OK)
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
 
 
 @cache
@@ -114,8 +134,8 @@ def _closure(file: Path, root: Path) -> frozenset[Path]:
 
 def _imported(path: Path, root: Path) -> Iterable[Path]:
     try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+        tree = ast.parse(_content(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -24,7 +24,7 @@ from harness.locations import cache_folder
 from harness.spec import digest
 from harness.store import write_atomically
 
-CACHE_SCHEMA = 1
+CACHE_SCHEMA = 2
 
 
 def load_catalog(folders: Sequence[Path] = ()) -> Catalog:
@@ -53,7 +53,7 @@ def _broken(source: Source, reason: str) -> Broken:
         words = {
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
         words = {source.module}
     origin = (source.module, source.distribution, source.version, str(source.file))
     return Broken(*origin, reason, mentions=tuple(sorted(words)))
@@ -96,15 +96,18 @@ def _cache_path(key: str) -> Path:
 
 
 def _read_cache(key: str) -> Any:
+    """The kept answer; None where there is none that is what was written."""
     try:
-        return json.loads(_cache_path(key).read_text())
-    except (OSError, ValueError):
+        kept = json.loads(_cache_path(key).read_text())
+        return kept["answer"] if kept["sha256"] == digest([key, kept["answer"]]) else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
 def _write_cache(key: str, answered: Any) -> None:
+    kept = {"answer": answered, "sha256": digest([key, answered])}
     with contextlib.suppress(HarnessError, OSError):  # a cache that cannot be written costs time, not results
-        write_atomically(_cache_path(key), json.dumps(answered).encode(), durable=False)
+        write_atomically(_cache_path(key), json.dumps(kept).encode(), durable=False)
 
 
 def raise_failure(failed: child.Failed, context: str) -> None:

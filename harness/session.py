@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.catalog import Catalog
-from harness.errors import ResultsError
+from harness.errors import ResultsError, SuiteError
 from harness.plan import Plan, make
 from harness.spec import digest
 from harness.store import Store, write_atomically
@@ -29,6 +31,9 @@ PLAN = "plan.json"
 ENVIRONMENT = "environment.json"
 STAMP = "report/answer.json"
 """The headline, with the hash of all that the report was made from."""
+_ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
+_ENTRIES |= {"logs", "quarantine", "report", "runs", "tables"}
+"""What harness itself puts into a results folder, beside the copy of the suite."""
 _VERSIONS = ("harness", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
 
 
@@ -58,11 +63,13 @@ class Session:
     @property
     def command(self) -> str:
         """What a reader types to get the same results."""
-        flags = [f"--set {override}" for override in self.options.overrides]
-        flags += [f"--plugins {folder.as_posix()}" for folder in self.options.plugins if not folder.is_absolute()]
-        path = self.suite.path
-        shown = path.as_posix() if not path.is_absolute() else path.name
-        return " ".join(["harness run", shown, *flags])
+        path, plugins = self.suite.path, self.options.plugins
+        words = ["harness", "run", path.as_posix() if not path.is_absolute() else path.name]
+        for override in self.options.overrides:
+            words += ["--set", override]
+        for folder in plugins:
+            words += [] if folder.is_absolute() else ["--plugins", folder.as_posix()]
+        return shlex.join(words)
 
 
 def load_suite(path: Path, options: Options) -> tuple[Suite, Catalog]:
@@ -76,31 +83,62 @@ def load_suite(path: Path, options: Options) -> tuple[Suite, Catalog]:
 
 
 def open_session(path: Path, options: Options) -> Session:
-    """The suite with its plan; nothing is written."""
+    """The suite with its plan; nothing is written.
+
+    Raises:
+        SuiteError: mistakes in the suite, or a results folder that nobody can mean.
+    """
     from harness.locations import data_root
 
+    if options.results is not None:
+        _check_path(options.results)
     suite, catalog = load_suite(path, options)
     plan = make(suite, catalog, root=options.data or data_root())
     folder = options.results or Path("results") / suite.name
     return Session(plan, Store(folder), options)
 
 
+def _check_path(results: Path) -> None:
+    if str(results).startswith("~"):
+        raise SuiteError(f"--results {results}: '~' is not expanded here; write the path out")
+    if results.resolve() == Path(results.resolve().anchor):
+        raise SuiteError(f"--results {results} is the root of the disk; name a folder for the results alone")
+
+
 def check_folder(session: Session) -> None:
-    """Refuse a folder that holds the results of another suite.
+    """Refuse a folder that holds the results of another suite, or anything that harness did not put there.
 
     Raises:
-        ResultsError: both names.
+        ResultsError: what the folder holds.
     """
-    path = session.store.folder / PLAN
+    folder, other = session.store.folder, "choose another folder with --results"
     try:
-        found = json.loads(path.read_text())["suite"]
-    except (OSError, ValueError, KeyError):
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
         return
-    if found != session.suite.name:
-        raise ResultsError(
-            f"{session.store.folder} holds the results of suite '{found}', not of '{session.suite.name}'; "
-            "choose another folder with --results"
-        )
+    except OSError as error:
+        raise ResultsError(f"{folder} cannot be a results folder: {error.strerror}; {other}") from error
+    found = _suite_of(folder)
+    if found is None:
+        foreign = [name for name in names if not _is_ours(folder / name, session.suite)]
+        if foreign:
+            raise ResultsError(f"{folder} is no results folder: it has no {PLAN}, but '{foreign[0]}'; {other}")
+    elif found != session.suite.name:
+        raise ResultsError(f"{folder} holds the results of suite '{found}', not of '{session.suite.name}'; {other}")
+
+
+def _suite_of(folder: Path) -> str | None:
+    """Name of the suite whose plan lies in the folder; None where there is none that can be read."""
+    try:
+        return str(json.loads((folder / PLAN).read_text())["suite"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def _is_ours(path: Path, suite: Suite) -> bool:
+    if path.name == SUITE_COPY:
+        return path.is_file() and path.read_bytes() == suite.text.encode()
+    return path.name in _ENTRIES or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def write_inputs(session: Session) -> None:
@@ -147,9 +185,9 @@ def kept_headline(session: Session, walk: Walk) -> str | None:
     folder = session.store.folder
     try:
         kept = json.loads((folder / STAMP).read_text())
-        current = kept["inputs"] == stamp(session, walk) and (folder / "report" / "report.html").exists()
-        return str(kept["headline"]) if current else None
-    except (OSError, ValueError, KeyError):
+        written = all((folder / name).exists() for name in ("report/report.html", "tables", "datapackage.json"))
+        return str(kept["headline"]) if written and kept["inputs"] == stamp(session, walk) else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
@@ -224,6 +262,6 @@ def walk_records(session: Session, notify: Callable[..., None] | None = None) ->
 
 
 def nearby_results(folder: Path) -> Sequence[Path]:
-    """Results folders beside the one that was asked for."""
-    parent = folder.parent if folder.parent.is_dir() else Path()
-    return sorted(path.parent for path in parent.glob(f"*/{PLAN}"))
+    """Results folders beside the one that was asked for, and in `results`."""
+    found = {path.parent for parent in (folder.parent, Path("results")) for path in parent.glob(f"*/{PLAN}")}
+    return sorted(path for path in found if _suite_of(path) is not None)

@@ -254,6 +254,7 @@ class Training:
             while self.step < phase.end:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(step, itertools.islice(batch_indices, stop - self.step), phase)
+        self._load_best()
         self.transfer.end()
         self._read_test()
 
@@ -268,14 +269,14 @@ class Training:
             optimizer, phase.steps, self.budget.steps_per_epoch, **_options(self.problem["schedule"])
         )
         inputs, targets = self.division.train
-        penalty, model, loss = self.transfer.penalty, self.model, self.loss
+        penalty, model, loss, name = self.transfer.penalty, self.model, self.loss, self.problem["loss"]["use"]
         autocast = self._autocast
 
         def step(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             optimizer.zero_grad(set_to_none=True)
             with autocast():
                 outputs = model(inputs[indices])
-                value = loss(outputs, targets[indices])
+                value = _as_scalar(name, loss(outputs, targets[indices]))
             torch.autograd.backward(value)
             if penalty is not None:
                 torch.autograd.backward(penalty())
@@ -355,10 +356,13 @@ class Training:
             self.best = (value, self.step, state)
             self.selected = self.epoch
 
-    def _read_test(self) -> None:
-        """Evaluate the test set of a final run, once, with the weights of the selected epoch."""
+    def _load_best(self) -> None:
+        """Go back to the weights of the selected epoch, so that they are what a strategy finishes."""
         if self.best is not None and self.best[1] != self.step:
             self.model.load_state_dict(self.best[2])
+
+    def _read_test(self) -> None:
+        """Evaluate the test set of a final run, once."""
         if self.division.test is None:
             return
         with self.clocks.running("evaluate", self.device):
@@ -395,6 +399,15 @@ def _check_finite(losses: torch.Tensor, begun: int) -> None:
     if len(bad):
         first = int(bad[0])
         raise Diverged(f"the training loss was {float(losses[first])} at step {begun + first + 1}")
+
+
+def _as_scalar(loss: str, found: Any) -> torch.Tensor:
+    if isinstance(found, torch.Tensor) and found.dim() == 0 and found.is_floating_point():
+        return found
+    what = type(found).__name__
+    if isinstance(found, torch.Tensor):
+        what += f" of shape {tuple(found.shape)}" if found.dim() else f" of {found.dtype}"
+    raise BadOutput(f"loss '{loss}' returned {what}; a floating-point tensor without dimensions is allowed")
 
 
 def _as_number(metric: str, found: Any) -> float:

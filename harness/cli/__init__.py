@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,9 +14,10 @@ import click
 
 import harness
 from harness.cli import looking, parts, running
+from harness.cli.output import clean
 from harness.errors import HarnessError
 
-DONE, MISTAKE, INTERNAL = 0, 2, 70
+DONE, MISTAKE, UNUSABLE, INTERNAL = 0, 2, 4, 70
 
 _EPILOG = """
 \b
@@ -44,6 +46,27 @@ class _Commands(click.Group):
                 hint = f"; did you mean 'harness run {args[0]}'?"
             ctx.fail(f"no command '{args[0]}' (known: {', '.join(self.commands)}){hint}")
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        with _told_of_closed_pipes():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told_of_closed_pipes():
+            return super().invoke(ctx)
+
+
+class _ClosedPipe(BaseException):
+    """Nobody reads our output any more (`harness list | head -1`)."""
+
+
+@contextmanager
+def _told_of_closed_pipes() -> Iterator[None]:
+    # click turns the exception itself into exit code 1, which here means that runs failed.
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ClosedPipe from None
 
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,11 +122,12 @@ class _Stopped(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
+    _print_anything()
     try:
         with _stopped_by_signals():
             cli.main(arguments, prog_name="harness", standalone_mode=False)
     except HarnessError as error:
-        text = str(error)
+        text = clean(str(error))
         click.echo(text if text.startswith("error[") else f"error: {text}", err=True)
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -116,10 +140,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _interrupted(signal.SIGINT)
     except _Stopped as stopped:
         _interrupted(stopped.number)
-    except BrokenPipeError:
+    except (_ClosedPipe, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(DONE)
+    except OSError as error:
+        click.echo(f"error: {clean(str(error))}", err=True)
+        sys.exit(UNUSABLE)
+    except Exception:
+        _internal()
     sys.exit(DONE)
+
+
+def _print_anything() -> None:
+    """Have a character that the terminal's encoding lacks printed as its code, not raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _internal() -> NoReturn:
+    import traceback
+
+    click.echo(traceback.format_exc(), err=True, nl=False)
+    click.echo("internal error: harness is at fault, not your suite; finished runs are kept", err=True)
+    sys.exit(INTERNAL)
 
 
 def _interrupted(number: int) -> NoReturn:

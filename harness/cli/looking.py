@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import counts_text, json_option, options, print_json, seconds_text, suite_command, table
+from harness.cli.output import clean, counts_text, json_option, options, print_json, seconds_text, suite_command, table
 from harness.cli.running import expected_seconds
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.coordinator import Entry
     from harness.plan import Plan, Row
     from harness.session import Session
 
@@ -37,9 +38,10 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     left = expected_seconds(found, prices, counts)
     rows = found.rows(prices)
     if as_json:
-        print_json({"runs": [r.__dict__ for r in rows], "counts": counts, "seconds": seconds, "seconds_left": left})
+        plain = [{**r.__dict__, "runs": r.runs, "parameters": prices[r.problem, r.arm].parameters} for r in rows]
+        print_json({**_of_suite(opened), "runs": plain, "counts": counts, "seconds": seconds, "seconds_left": left})
         return
-    click.echo(f"{opened.suite.name}: {opened.suite.question}\n")
+    click.echo(clean(f"{opened.suite.name}: {opened.suite.question}\n"))
     head = ("problem", "arm", "parameters", "tune", "final", "untuned", "runs", "one run")
     body = [_plan_row(row, prices[row.problem, row.arm].parameters) for row in rows]
     click.echo(table(head, body))
@@ -47,6 +49,10 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     click.echo(
         f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go"
     )
+
+
+def _of_suite(opened: Session) -> dict[str, Any]:
+    return {"suite": opened.suite.name, "question": opened.suite.question, "results": str(opened.store.folder)}
 
 
 def _plan_row(row: Row, parameters: int) -> tuple[Any, ...]:
@@ -101,24 +107,32 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     walk = sessions.walk_records(opened)
     counts = walk.counts(opened.plan)
     failed = [e for e in walk.entries if e.result["status"] not in ("ok", "pruned")]
-    if as_json:
-        rows = [{"run_id": e.run_id, **e.label.__dict__, "reason": e.result["reason"]} for e in failed]
-        print_json({"counts": counts, "failed": rows, "damaged": opened.store.damaged})
-        return
     head = ("problem", "arm", "planned", "ok", "failed", "missing")
     body = []
     for row in opened.plan.rows():
         mine = [e for e in walk.entries if (e.label.problem, e.label.arm) == (row.problem, row.arm)]
         ok = sum(e.result["status"] in ("ok", "pruned") for e in mine)
         body.append((row.problem, row.arm, row.runs, ok, len(mine) - ok, row.runs - len(mine)))
+    if as_json:
+        arms = [dict(zip(head, row, strict=True)) for row in body]
+        rows = [{"run_id": e.run_id, **e.label.__dict__, **_why(e)} for e in failed]
+        print_json(
+            {**_of_suite(opened), "arms": arms, "counts": counts, "failed": rows, "damaged": opened.store.damaged}
+        )
+        return
     click.echo(table(head, body))
     click.echo(f"\n{counts_text(counts)}")
     for entry in failed:
         label, result = entry.label, entry.result
         trial = "" if label.trial is None else f", trial {label.trial}"
-        click.echo(f"failed: {label.arm}, replicate {label.replicate}{trial}: {result['status']}: {result['reason']}")
+        where = f"{label.arm}, replicate {label.replicate}{trial}"
+        click.echo(clean(f"failed: {where}: {result['status']}: {result['reason']}"))
     for run_id, reason in opened.store.damaged.items():
-        click.echo(f"damaged record {run_id[:12]} counts as missing: {reason}")
+        click.echo(clean(f"damaged record {run_id[:12]} counts as missing: {reason}"))
+
+
+def _why(entry: Entry) -> dict[str, str]:
+    return {"status": entry.result["status"], "reason": entry.result["reason"]}
 
 
 @click.command()
@@ -140,9 +154,9 @@ def _existing(suite: Path, given: dict[str, Any]) -> Session:
     from harness.errors import ResultsError
 
     opened = sessions.open_session(suite, options(**given))
-    sessions.check_folder(opened)
     if not (opened.store.folder / sessions.PLAN).exists():
         near = sessions.nearby_results(opened.store.folder)
         hint = f"; results lie in {', '.join(map(str, near))}" if near else f"; first: harness run {suite}"
         raise ResultsError(f"no {sessions.PLAN} in {opened.store.folder}{hint}")
+    sessions.check_folder(opened)
     return opened

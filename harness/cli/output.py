@@ -48,6 +48,13 @@ def options(overrides: Sequence[str], plugins: Sequence[Path], data: Path | None
     return Options(tuple(plugins), tuple(overrides), data, results)
 
 
+def clean(text: str) -> str:
+    """The text with what a terminal would obey shown as code points; line ends stay."""
+    from harness.diagnostics import escape
+
+    return "\n".join(map(escape, text.split("\n")))
+
+
 def counts_text(counts: dict[str, int]) -> str:
     """How many runs of the plan became what."""
     return f"{counts['ok']} of {counts['planned']} ok, {counts['failed']} failed, {counts['missing']} missing"
@@ -62,7 +69,7 @@ def seconds_text(seconds: float) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> str:
     """Aligned columns, numbers to the right."""
-    cells = [list(map(str, head)), *([str(cell) for cell in row] for row in rows)]
+    cells = [list(map(str, head)), *([clean(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
     right = [bool(rows) and all(isinstance(row[at], int) for row in rows) for at in range(len(head))]
     lines = []
@@ -74,7 +81,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0
 
 def print_json(value: Any) -> None:
     """Plain data on stdout."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    click.echo(json.dumps(value, indent=1, allow_nan=False))
 
 
 def say(text: str, *, quiet: bool = False) -> None:

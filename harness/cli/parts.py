@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from harness.cli.output import json_option, print_json, table
+from harness.cli.output import clean, json_option, print_json, table
 
 
 @click.command("list")
@@ -29,13 +29,14 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
     catalog = load_catalog(plugins)
     wanted = KINDS if kind is None else (kinds[kind],)
     if as_json:
-        print_json([part.to_plain() for k in wanted for part in catalog.of(k)])
+        parts = [part.to_plain() for k in wanted for part in catalog.of(k)]
+        print_json({"parts": parts, "broken": [broken.__dict__ for broken in catalog.broken]})
         return
     for k in wanted:
         rows = [(p.name, p.summary, ", ".join(p.space), str(p.origin)) for p in catalog.of(k)]
         click.echo(f"{plural(k)}\n{table(('name', 'what it is', 'tuned', 'from'), rows, indent=2)}\n")
     for broken in catalog.broken:
-        click.echo(f"broken plugin {broken}", err=True)
+        click.echo(clean(f"broken plugin {broken}"), err=True)
 
 
 @click.command()
@@ -45,20 +46,23 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
 )
 @json_option
 def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """Show one part: its options with their defaults, what tuning searches, where it is published."""
+    """Show one part: its options with their defaults, what tuning searches, where it is published.
+
+    Of several parts with one NAME all are shown; DISTRIBUTION:NAME picks one.
+    """
     from harness.registry import load_catalog
 
     catalog = load_catalog(plugins)
-    found = [part for part in catalog.parts if part.name.replace("-", "_") == name.rpartition(":")[2].replace("-", "_")]
+    found = catalog.named(name)
     if not found:
         _unknown(f"no part named '{name}'", name, sorted({part.name for part in catalog.parts}))
     if as_json:
         print_json([part.to_plain() for part in found])
         return
     for part in found:
-        click.echo(f"{part.kind} {part.name}  ({part.origin})\n{part.summary}")
+        click.echo(clean(f"{part.kind} {part.name}  ({part.origin})\n{part.summary}"))
         if part.source:
-            click.echo(f"source: {part.source}")
+            click.echo(clean(f"source: {part.source}"))
         rows = [
             (option, _domain_text(part.space.get(option)), json.dumps(value)) for option, value in part.options.items()
         ]

@@ -83,6 +83,7 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
     from harness import plan as plans
     from harness import session as sessions
     from harness.coordinator import Coordinator
+    from harness.errors import ResultsError
 
     counts = known.counts(plan)
     prices = plans.prices(plan)
@@ -97,6 +98,8 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
             walk = Coordinator(plan, opened.store, executor=executor, notify=add).run()
     finally:
         executor.close()
+    if not (opened.store.folder / sessions.PLAN).exists():
+        raise ResultsError(f"{opened.store.folder} was removed while its runs were done; the same command starts again")
     return walk, time.monotonic() - begun
 
 

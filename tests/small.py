@@ -1,0 +1,141 @@
+"""A small suite in memory: its plan without a child process, and answers to its runs without training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.catalog import Catalog, Origin, PartInfo
+from harness.execute import Job, Outcome
+from harness.hookspecs import Domain, Float
+from harness.plan import DataFacts, Plan
+from harness.spec import digest
+from harness.suite import load
+from tests.conftest import SUITE, changed, to_toml
+
+ORIGIN = Origin("small", "1.0", "small", "small.py", "ab" * 32)
+LR = Float(1e-3, 1.0, log=True)
+FACTS = DataFacts(240, 100, (4,), 2, ("left", "right"), {"train": "11" * 32, "test": "22" * 32})
+Result = Mapping[str, Any]
+
+
+def _part(
+    kind: str,
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    space: Mapping[str, Domain] | None = None,
+    **extra: Any,
+) -> PartInfo:
+    return PartInfo(kind, name, ORIGIN, options or {}, space=space or {}, summary=f"The {name}.", extra=extra)
+
+
+CATALOG = Catalog(
+    (
+        _part("dataset", "clouds", {"noise": 1.0}),
+        _part("model", "line", {"width": 8}),
+        _part("loss", "cross_entropy", {"label_smoothing": 0.0}),
+        _part("optimizer", "sgd", {"lr": 0.01, "nesterov": False}, {"lr": LR}),
+        _part("optimizer", "adam", {"lr": 0.001, "beta1": 0.9}, {"lr": LR}),
+        _part("optimizer", "plain", {"lr": 0.01}),
+        _part("schedule", "constant"),
+        _part("strategy", "full", {"head_scale": 1.0}),
+        _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
+        _part("metric", "loss", direction="minimize", unit="", floor=None, ceiling=None),
+    )
+)
+
+
+def a_plan(folder: Path, changes: Mapping[str, Any] | None = None, *, facts: DataFacts = FACTS) -> Plan:
+    """The plan of the small suite with some dotted keys changed, on data that are only described."""
+    path = folder / "suite.toml"
+    path.write_text(to_toml(changed(SUITE, changes or {})))
+    suite = load(path, CATALOG)
+    return Plan(suite, CATALOG, folder, dict.fromkeys(suite.problems, facts))
+
+
+def share(payload: Mapping[str, Any], *names: Any) -> float:
+    """A number in [0, 1) that depends on nothing but the payload and the names."""
+    return int(digest([payload, list(names)])[:12], 16) / 16**12
+
+
+def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = None, *, epochs: int = 2) -> Result:
+    """A result as training gives it, with scores that depend on the payload alone (or on split and epoch)."""
+    scored = score or (lambda split, epoch: share(payload, split, epoch))
+    final = payload["phase"] == "final"
+    rows: list[list[Any]] = []
+    for epoch in range(1, epochs + 1):
+        for split, n in (("train", 120), ("validation", 80)):
+            accuracy = scored(split, epoch)
+            rows += [[float(epoch), 4 * epoch, 120 * epoch, split, "accuracy", accuracy, n]]
+            rows += [[float(epoch), 4 * epoch, 120 * epoch, split, "loss", 1 - accuracy, n]]
+    name = payload.get("select", {}).get("metric", "accuracy")
+    sign = 1 if name == "accuracy" else -1
+    validation = {row[0]: sign * row[5] for row in rows if row[3] == "validation" and row[4] == name}
+    selected = max(validation, key=lambda epoch: (validation[epoch], -epoch))
+    if final:
+        accuracy, step = scored("test", int(selected)), 4 * int(selected)
+        rows += [[selected, step, 30 * step, "test", "accuracy", accuracy, 100]]
+        rows += [[selected, step, 30 * step, "test", "loss", 1 - accuracy, 100]]
+    return {
+        "status": "ok",
+        "reason": None,
+        "epochs": float(epochs),
+        "steps": 4 * epochs,
+        "examples": 120 * epochs,
+        "selected_epoch": selected,
+        "evaluations": rows,
+        "parameters": 58,
+        "trainable_parameters": 58,
+        "init_hash": digest([payload["seeds"]["init"]]),
+        "weights_hash": digest([payload]),
+    }
+
+
+def failed(status: str = "error", reason: str = "RuntimeError: no such luck") -> Result:
+    """A result without numbers."""
+    return {"status": status, "reason": reason, "evaluations": []}
+
+
+class Answering:
+    """An executor that trains nothing: it gives `answer(payload)`, in an order drawn from a seed."""
+
+    def __init__(self, answer: Callable[[Mapping[str, Any]], Result] = ok, *, slots: int = 1, seed: int = 0) -> None:
+        self.slots, self.answer = slots, answer
+        self.done: list[Job] = []
+        self.most = 0
+        self._under_way: list[Job] = []
+        self._random = random.Random(seed)
+
+    def submit(self, job: Job) -> None:
+        """Take the job on."""
+        assert len(self._under_way) < self.slots
+        self._under_way.append(job)
+        self.most = max(self.most, len(self._under_way))
+
+    def wait(self, seconds: float) -> Sequence[Outcome]:
+        """Some of the jobs that are under way, sometimes none."""
+        self._random.shuffle(self._under_way)
+        some = [self._under_way.pop() for _ in range(self._random.randint(0, len(self._under_way)))]
+        self.done += some
+        return [self._outcome(job) for job in some]
+
+    def _outcome(self, job: Job) -> Outcome:
+        result = self.answer(job.payload)
+        if result["status"] in ("killed", "crashed", "timeout"):
+            return Outcome(job.id, result, {}, {"attempt": 3, "total_seconds": 7.0})
+        environment = {"torch": "2.0", "device": "cpu", "capability": "AVX2", "threads": 1}
+        timings = {"train_seconds": 1.5, "evaluate_seconds": 0.5, "data_seconds": 0.25, "peak_memory_mb": 300.0}
+        observed = {
+            "attempt": 1,
+            "overlapped": False,
+            "host": "somewhere",
+            "started": "2024-02-29T23:59:58.500000Z",
+            "total_seconds": 2.5,
+            "timings": {**timings, "epochs": [[1.0, 0.75], [2.0, 1.5]]},
+        }
+        return Outcome(job.id, result, environment, observed)
+
+    def close(self) -> None:
+        """Nothing is left to end."""
