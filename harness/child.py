@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 600.0}
-"""By question: an import is short, but a large data set or model takes its time."""
+DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0}
+"""By question: an import is short, but a large data set takes its time; a price bounds its own work."""
 _STARTUP_SECONDS = 60.0
 
 
@@ -81,7 +81,7 @@ def _next_answer(lines: queue.Queue[str | None], process: subprocess.Popen[bytes
         if line is None:
             code = process.wait()
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            return Failed(f"ended its process ({how}) while it was imported or asked", kind="died")
+            return Failed(f"ended its process ({how}) before it had answered", kind="died")
         try:
             message = json.loads(line)
             if "begun" not in message:

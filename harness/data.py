@@ -35,7 +35,7 @@ def load(options: Mapping[str, Any], origin: Origin, root: Path) -> Splits:
 
 
 def check(splits: Any, *, name: str) -> None:
-    """Hold a data set against the contract: shapes, types, finite inputs, labels in range, no class without examples.
+    """Hold a data set against the contract: shapes, types, finite numbers, labels in range, no class without examples.
 
     Raises:
         PluginError: the rule that is broken, with split, row and value.
@@ -51,11 +51,16 @@ def check(splits: Any, *, name: str) -> None:
             raise PluginError(f"{place}: {len(inputs)} inputs for {len(targets)} targets")
         if inputs.shape[1:] != splits.train[0].shape[1:]:
             raise PluginError(f"{place}: inputs {tuple(inputs.shape[1:])} differ in shape from the training split's")
-        if not bool(torch.isfinite(inputs).all()):
-            row = int((~torch.isfinite(inputs)).flatten(1).any(1).nonzero()[0])
-            raise PluginError(f"{place}: the input of row {row} is not finite")
+        _check_finite(inputs, "input", place)
+        _check_finite(targets, "target", place)
         if splits.classes is not None:
             _check_labels(targets, splits.classes, place)
+
+
+def _check_finite(tensor: torch.Tensor, what: str, place: str) -> None:
+    bad = (~torch.isfinite(tensor)).reshape(len(tensor), -1).any(1).nonzero()
+    if len(bad):
+        raise PluginError(f"{place}: the {what} of row {int(bad[0])} is not finite")
 
 
 def _check_labels(targets: torch.Tensor, classes: int, place: str) -> None:

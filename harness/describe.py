@@ -27,6 +27,8 @@ from harness.errors import HarnessError, PluginError
 from harness.hookspecs import HOOKS, PROJECT, Domain, Part, part_fields
 
 _TAKES_NOTHING = "a hook takes no arguments and returns a list of parts"
+_HIDDEN = {"site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
+"""Folders of installed code, which no author of a plugin looks into first."""
 
 
 def import_plugin(origin: Origin) -> ModuleType:
@@ -171,7 +173,19 @@ def answer(question: Mapping[str, Any]) -> Any:
 def _reason(error: BaseException) -> str:
     if isinstance(error, HarnessError):
         return str(error)
-    return traceback.format_exception_only(error)[-1].strip()
+    return traceback.format_exception_only(error)[-1].strip() + _where(error)
+
+
+def _where(error: BaseException) -> str:
+    """The line of the plugin's own code that failed, as far as there is one: the child's traceback is not shown."""
+    own = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_file() and not _HIDDEN & set(Path(frame.filename).parts)
+    ]
+    ours = Path(__file__).parent
+    own = [frame for frame in own if ours not in Path(frame.filename).parents]
+    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
 
 
 def main() -> None:

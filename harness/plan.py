@@ -14,9 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, registry
+from harness import child, registry, toml
 from harness.catalog import Catalog, Origin, PartInfo
-from harness.errors import SuiteError
+from harness.diagnostics import Mistake, MistakesError
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds
 from harness.suite import Setting, Suite
 
@@ -43,9 +43,14 @@ class DataFacts:
 class Price:
     """Measured cost of one setting on this machine: seconds a step and seconds an evaluated example."""
 
-    step_seconds: float
-    example_seconds: float
+    step_seconds: float | None
+    example_seconds: float | None
     parameters: int
+
+    @property
+    def known(self) -> bool:
+        """False where the setting failed in its first steps."""
+        return self.step_seconds is not None and self.example_seconds is not None
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ class Plan:
         tune = studies * tuning.trials * tuning.repeats
         untuned = compare.replicates if tuning.trials and compare.untuned else 0
         seconds = None
-        if price is not None:
+        if price is not None and price.known:
             facts = self.facts[setting.problem]
             final = _run_seconds(setting, facts, price, with_test=True)
             seconds = tune * _run_seconds(setting, facts, price, with_test=False)
@@ -201,7 +206,8 @@ def _run_seconds(setting: Setting, facts: DataFacts, price: Price, *, with_test:
         steps = values["steps"]
         evaluations = min(steps, 10)
     evaluated = evaluations * values["validation_examples"] + (facts.test if with_test else 0)
-    return float(_RUN_OVERHEAD_SECONDS + steps * price.step_seconds + evaluated * price.example_seconds)
+    training = steps * (price.step_seconds or 0.0)
+    return float(_RUN_OVERHEAD_SECONDS + training + evaluated * (price.example_seconds or 0.0))
 
 
 def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
@@ -210,7 +216,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
     Raises:
         DataError: a data set cannot be had.
         PluginError: a data set breaks the contract.
-        SuiteError: more examples are asked for than there are.
+        MistakesError: more examples are asked for than there are.
     """
     questions: dict[str, dict[str, Any]] = {}
     for setting in suite.settings:
@@ -222,9 +228,8 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts)
-    mistakes = list(dict.fromkeys(_size_mistakes(plan)))
-    if mistakes:
-        raise SuiteError("\n".join(f"error[out-of-range]: {mistake}\n  --> {suite.path}" for mistake in mistakes))
+    if mistakes := list(dict.fromkeys(_size_mistakes(plan))):
+        raise MistakesError(mistakes, str(suite.path))
     return plan
 
 
@@ -240,7 +245,7 @@ def data_question(setting: Setting, root: Path) -> dict[str, Any]:
     return {"ask": "data", "dataset": setting.values["dataset"], "origin": origin.__dict__, "root": str(root)}
 
 
-def _size_mistakes(plan: Plan) -> Iterator[str]:
+def _size_mistakes(plan: Plan) -> Iterator[Mistake]:
     for setting in plan.suite.settings:
         values: Mapping[str, Any] = setting.values
         facts = plan.facts[setting.problem]
@@ -248,14 +253,25 @@ def _size_mistakes(plan: Plan) -> Iterator[str]:
         left = facts.train - validation
         name = values["dataset"]["use"]
         if left < 1:
-            yield f"validation_examples = {validation}: '{name}' has {facts.train} training examples in all"
+            allowed = f"1 to {facts.train - 1}: '{name}' has {facts.train} training examples in all"
+            yield _too_many(plan.suite, "validation_examples", validation, allowed)
             continue
         if train is not None and train > left:
-            yield f"train_examples = {train}: '{name}' has {facts.train}, of which {validation} are for validation"
+            allowed = f"1 to {left}: '{name}' has {facts.train} training examples, {validation} are for validation"
+            yield _too_many(plan.suite, "train_examples", train, allowed)
             continue
         used = left if train is None else train
         if values["batch_size"] > used:
-            yield f"batch_size = {values['batch_size']} is larger than the training set of {used} examples"
+            allowed = f"1 to {used}, the size of the training set"
+            yield _too_many(plan.suite, "batch_size", values["batch_size"], allowed)
+
+
+def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
+    """The mistake, at the key where the file has it, else at the file."""
+    document = toml.parse(suite.text, str(suite.path))
+    paths = [path for path in (("problem", key), ("problems", key)) if path in document.entries]
+    place = document.place(document.entries[paths[0]].value) if paths else document.whole()
+    return Mistake("out-of-range", f"{key} is {found}, more than there are", (place,), allowed=allowed)
 
 
 def prices(plan: Plan) -> dict[tuple[str, str], Price]:
@@ -272,8 +288,10 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
     found = {}
     for key, question in questions.items():
         answered = answers[digest(question)]
+        if isinstance(answered, child.Failed) and answered.kind == "died":
+            answered = {"step_seconds": None, "example_seconds": None, "parameters": 0}
         if isinstance(answered, child.Failed):
-            registry.raise_failure(answered, f"{plan.suite.path}: problem '{key[0]}', arm '{key[1]}' cannot be trained")
+            registry.raise_failure(answered, f"{plan.suite.path}: problem '{key[0]}', arm '{key[1]}' cannot be built")
         found[key] = Price(**answered)
     return found
 

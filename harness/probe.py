@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from harness import data as data_module
 from harness import train
 from harness.catalog import Origin
 from harness.hookspecs import Splits
+from harness.spec import STREAMS
 
-_STEPS = 30
-_WARM_UP = 5
+_STEPS, _WARM_UP = 30, 3
+_SECONDS = 1.5
 _EVALUATED = 2000
 _seen: dict[str, Splits] = {}
 
@@ -41,29 +41,37 @@ def data(question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def price(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Seconds a training step and an evaluated example, by a short run of the setting, as `plan.Price`."""
+    """Seconds a training step and an evaluated example, by a short run of the setting, as `plan.Price`.
+
+    A model that cannot be built on the data is a mistake of the suite, so what building raises is passed on. A part
+    that fails in the first steps leaves the price unknown: its runs will fail, each with its reason.
+    """
     payload = dict(question["payload"])
-    problem = {**payload["problem"], "epochs": None, "train_examples": None}
-    payload["seeds"] = dict.fromkeys(("split", "init", "order", "augmentation", "noise"), 0)
+    payload["seeds"] = dict.fromkeys(STREAMS, 0)
     origins = {kind: Origin(**origin) for kind, origin in question["origins"].items()}
-    splits = _load(problem["dataset"], question["origins"]["dataset"], question["root"])
+    splits = _load(payload["problem"]["dataset"], question["origins"]["dataset"], question["root"])
     few = min(_EVALUATED, len(splits.train[0]) // 2)
+    few_steps = {"epochs": None, "train_examples": None, "steps": _WARM_UP, "validation_examples": few}
+    payload["problem"] = {**payload["problem"], **few_steps}
     parts = train.Parts.load(payload, origins)
     device = train.choose_device(question["device"])
     train.make_deterministic(payload["threads"])
-    seconds = {}
-    for steps in (_WARM_UP, _STEPS):
-        payload["problem"] = {**problem, "steps": steps, "validation_examples": few}
-        begun = time.perf_counter()
-        outcome = train.run(payload, parts, splits, device=device)
-        seconds[steps] = time.perf_counter() - begun
-    timings, result = outcome["timings"], outcome["result"]
+    parameters = train.build_only(payload, parts, splits, device=device)
+    try:
+        return {"parameters": parameters, **_timed(payload, parts, splits, device)}
+    except (Exception, SystemExit):
+        return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
+
+
+def _timed(payload: dict[str, Any], parts: train.Parts, splits: Splits, device: torch.device) -> dict[str, float]:
+    """A few steps to warm up, then as many as fit into the time."""
+    warm = train.run(payload, parts, splits, device=device)
+    pace = warm["timings"]["train_seconds"] / max(1, warm["result"]["steps"])
+    steps = max(_WARM_UP, min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
+    timed = train.run({**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device)
+    timings, result = timed["timings"], timed["result"]
     evaluations = max(1, len({row[1] for row in result["evaluations"]}))
     return {
         "step_seconds": timings["train_seconds"] / max(1, result["steps"]),
-        "example_seconds": timings["evaluate_seconds"] / (evaluations * few),
-        "parameters": result["parameters"],
+        "example_seconds": timings["evaluate_seconds"] / (evaluations * payload["problem"]["validation_examples"]),
     }
-
-
-__all__ = ["data", "price", "torch"]

@@ -157,6 +157,17 @@ def run(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: tor
     return {"result": training.result(status, reason), "timings": _timings(clocks)}
 
 
+def build_only(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device) -> int:
+    """Build everything that the run would train with, take no step, and give the number of parameters.
+
+    Raises:
+        Exception: whatever a part raises that does not fit the data or another part.
+    """
+    training = Training(payload, parts, _to_device(_divide(payload, splits), device), splits.classes, device, Clocks())
+    training.build_optimizer()
+    return sum(parameter.numel() for parameter in training.model.parameters())
+
+
 def _divide(payload: Mapping[str, Any], splits: Splits) -> Division:
     problem = payload["problem"]
     return data.divide(
@@ -257,6 +268,11 @@ class Training:
         self._load_best()
         self.transfer.end()
         self._read_test()
+
+    def build_optimizer(self) -> None:
+        """Build optimizer and schedule of the first phase, as training would."""
+        for phase in itertools.islice(self.transfer.begin(), 1):
+            self._stepper(phase)
 
     def _stepper(self, phase: strategies.RunningPhase) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
         """A function that does one training step on a batch of indices and returns outputs (B, K) and the loss ()."""

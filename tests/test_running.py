@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from harness import child
 from tests.conftest import TINY
 
 MOMENTUM_LIKE = """
@@ -252,8 +253,9 @@ def harness_optimizers():
     ],
 )
 def test_every_way_to_fail_is_a_counted_row_with_its_reason_and_spoils_nothing_else(
-    project, action, executor, status, reason
+    project, monkeypatch, action, executor, status, reason
 ):
+    monkeypatch.setitem(child.DEADLINES_SECONDS, "price", 3.0)
     project.plugin("failing", FAILING.format(action=action)).write(
         suite={"arms.optimizer": ["sgd", "failing"], "tuning": None, "compare.replicates": 3,
                "execution": {"executor": executor, "time_limit": 2.0 if status == "timeout" else 600.0}}
@@ -287,7 +289,8 @@ def test_results_of_another_suite_are_not_touched(project):
 
 def test_data_that_changed_under_the_records_stop_the_run(project, tmp_path):
     source = TINY.replace(
-        "generator = torch.Generator()", "seed = int(open('seed.txt').read())\n    generator = torch.Generator()"
+        "generator = torch.Generator()",
+        "import pathlib; seed = int(pathlib.Path('seed.txt').read_text())\n    generator = torch.Generator()",
     )
     assert source != TINY
     (tmp_path / "seed.txt").write_text("1")

@@ -48,11 +48,11 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        with _told_of_closed_pipes():
+        with _unlike_click():
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _told_of_closed_pipes():
+        with _unlike_click():
             return super().invoke(ctx)
 
 
@@ -61,12 +61,14 @@ class _ClosedPipe(BaseException):
 
 
 @contextmanager
-def _told_of_closed_pipes() -> Iterator[None]:
-    # click turns the exception itself into exit code 1, which here means that runs failed.
+def _unlike_click() -> Iterator[None]:
+    # click makes exit code 1 of a closed pipe, which here means that runs failed, and Ctrl-C of any EOFError.
     try:
         yield
     except BrokenPipeError:
         raise _ClosedPipe from None
+    except EOFError as error:
+        raise RuntimeError("a process that harness talks to ended without a word") from error
 
 
 @click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})

@@ -56,7 +56,7 @@ def _of_suite(opened: Session) -> dict[str, Any]:
 
 
 def _plan_row(row: Row, parameters: int) -> tuple[Any, ...]:
-    one = seconds_text((row.seconds or 0.0) / row.runs)
+    one = "unknown" if row.seconds is None else seconds_text(row.seconds / row.runs)
     return (row.problem, row.arm, f"{parameters:,}", row.tune, row.final, row.untuned, row.runs, one)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def suite_command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options of every command that reads a suite."""
     decorators = (
-        click.argument("suite", type=click.Path(path_type=Path)),
+        click.argument("suite", type=click.Path(path_type=Path, readable=False)),
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE",
             help="Change a key of the suite, e.g. --set compare.replicates=3.",

@@ -96,6 +96,11 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
     try:
         with progress.shown(plan, expected_seconds=expected, quiet=quiet) as add:
             walk = Coordinator(plan, opened.store, executor=executor, notify=add).run()
+    except EOFError as error:
+        raise ResultsError(
+            "the process that workers are forked from ended at its start, for a reason shown above; "
+            "--executor serial does without it"
+        ) from error
     finally:
         executor.close()
     if not (opened.store.folder / sessions.PLAN).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -20,12 +21,14 @@ from harness.report.plotting import (
     scatter,
     tagged,
 )
-from harness.report.view import View, axis_label, short
+from harness.report.results import train_seconds
+from harness.report.view import View, short, value_axis
+from harness.verdict.format import count
 
 COLUMNS = ["problem", "arm", "setting", "clock", "seconds", "value", "lo", "hi", "unit"]
 CLOCKS = {
-    "train_seconds": "training time of a final run, median (seconds)",
-    "tune_seconds": "tuning time of all studies (seconds)",
+    "train_seconds": "training clock of a final run, median (seconds)",
+    "tune_seconds": "training clock of all tuning runs, summed (seconds)",
 }
 
 
@@ -40,23 +43,24 @@ def cost(view: View, problem: str) -> Chart | None:
         name="cost",
         problem=problem,
         title="What it costs",
-        caption=f"Mean test {view.measure.words} with its interval against seconds on the training clock (evaluation "
-        f"excluded). n = {view.suite.compare.replicates} replicates per arm. Times are those of this machine.",
+        caption=f"Mean test {view.measure.words} of the final runs ({view.main_setting}) with its interval, against "
+        "seconds on the training clock: training steps only, neither evaluation nor loading nor the search itself. "
+        f"n = {count(view.suite.compare.replicates, 'replicate')} per arm. Seconds hold for the machine of the runs.",
     )
 
 
 def cost_frame(view: View, problem: str) -> pd.DataFrame:
     """What `cost` plots: seconds and the summary's mean and interval, of the main setting."""
     summary = view.table("summary", "problem", "setting", "arm", "metric")
-    seconds = view.table("cost", "problem", "arm", "train_seconds_median", "tune_seconds")
-    measure, rows = view.measure, []
+    seconds = view.table("cost", "problem", "arm", "tune_seconds")
+    train, measure, rows = train_seconds(view), view.measure, []
     keep = (summary["problem"] == problem) & (summary["setting"] == view.main_setting)
     for _, row in summary[keep & (summary["metric"] == measure.name)].iterrows():
         for _, spent in seconds[(seconds["problem"] == problem) & (seconds["arm"] == row["arm"])].iterrows():
             shown = {name: measure.factor * float(row[column]) for name, column in _SHOWN.items()}
             same: dict[str, Any] = {"problem": problem, "arm": row["arm"], "setting": row["setting"], **shown}
             for clock, value in (
-                ("train_seconds", spent["train_seconds_median"]),
+                ("train_seconds", train.get((problem, row["arm"], row["setting"]), math.nan)),
                 ("tune_seconds", spent["tune_seconds"]),
             ):
                 if not pd.isna(value) and value > 0 and not pd.isna(shown["value"]):
@@ -97,7 +101,7 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
                 look = {"marker": style.marker, "s": 60, "edgecolor": "#ffffff", "linewidth": 0.8, "zorder": 4}
                 scatter(axes, rows, x="seconds", y="value", style=style, **look)
         axes.set_xlabel(CLOCKS[clock])
-        axes.set_ylabel("" if at else axis_label(f"test {view.measure.words}", view.measure.value_unit))
+        axes.set_ylabel("" if at else value_axis(view.measure, "test"))
         few_ticks(axes.yaxis, 5)
     return figure
 

@@ -17,12 +17,12 @@ from harness.report.plotting import (
     handle,
     legend,
     legend_height,
-    pad_limits,
     place,
     replicate_lines,
     tagged,
 )
-from harness.report.view import View, axis_label, short
+from harness.report.scale import Scale, scale_of, stretched
+from harness.report.view import View, short
 from harness.verdict.format import count
 
 COLUMNS = ["problem", "setting", "arm", "metric", "split", "mark", "replicate", "x", "value", "x_unit", "unit"]
@@ -61,8 +61,18 @@ def curves(view: View, problem: str) -> Chart | None:
         title="Learning curves of the final runs",
         caption=f"Raw values, {seen}; the thick line is the median over replicates. n = {n} per arm "
         f"({view.main_setting}). Training values are running means over the epoch with the model in training mode, so "
-        "they may lie below validation. No band is drawn: so few runs would not carry one.",
+        "they may look worse than validation. No band is drawn: so few runs would not carry one. "
+        f"{_stretched(frame, view)}".strip(),
     )
+
+
+def _scale(frame: pd.DataFrame, view: View, metric: str) -> Scale:
+    """One scale for all panels of a metric, so that they can be read together."""
+    return scale_of(view.measure_of(metric), frame.loc[frame["metric"] == metric, "value"])
+
+
+def _stretched(frame: pd.DataFrame, view: View) -> str:
+    return stretched(*(_scale(frame, view, metric) for metric in dict.fromkeys(frame["metric"])))
 
 
 def curves_frame(view: View, problem: str) -> pd.DataFrame:
@@ -114,8 +124,7 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
         for arm in arms:
             with tagged(axes, view.styles[arm].gid):
                 _lines(axes, part[part["arm"] == arm], view, arm)
-        both = frame.loc[frame["metric"] == panel.metric, "value"]
-        _finish(axes, part, view, panel, pad_limits(both.tolist()))
+        _finish(axes, part, panel, _scale(frame, view, panel.metric), frame)
     return figure
 
 
@@ -153,15 +162,14 @@ def _lines(axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, dashed: bool
     )
 
 
-def _finish(axes: Axes, part: pd.DataFrame, view: View, panel: Panel, limits: tuple[float, float]) -> None:
-    measure = view.measure_of(panel.metric)
+def _finish(axes: Axes, part: pd.DataFrame, panel: Panel, scale: Scale, frame: pd.DataFrame) -> None:
     unit = str(part["x_unit"].iat[0]) if len(part) else "epochs"
-    axes.set_title(f"{'Validation' if panel.split == 'validation' else 'Training'} {measure.words}")
-    axes.set_xlabel(axis_label("training", unit))
-    axes.set_ylabel(axis_label(measure.words, measure.value_unit))
-    axes.set_ylim(*limits)
+    split = "Validation" if panel.split == "validation" else "Training"
+    axes.set_title(f"{split} {scale.measure.words}")
+    axes.set_xlabel(f"training ({unit})")
+    scale.apply(axes, frame.loc[frame["metric"] == panel.metric, "value"])
+    axes.set_ylabel(scale.label())
     _x_limits(axes, part["x"])
-    few_ticks(axes.yaxis, 5)
 
 
 def _x_limits(axes: Axes, x: pd.Series) -> None:
@@ -182,7 +190,7 @@ def _draw_many(frame: pd.DataFrame, view: View) -> Figure:
     arms = [arm for arm in view.arms if (part["arm"] == arm).any()]
     columns, wide, high = 4, 1.85, 1.15
     figure = canvas(0.05 + -(-len(arms) // columns) * (high + 0.75))
-    limits = pad_limits(part["value"].tolist())
+    scale = _scale(frame, view, metric)
     for at, arm in enumerate(arms):
         row, column = divmod(at, columns)
         axes = place(figure, 0.65 + column * (wide + 0.43), 0.28 + row * (high + 0.75), wide, high)
@@ -190,7 +198,7 @@ def _draw_many(frame: pd.DataFrame, view: View) -> Figure:
             for split in SPLITS:
                 rows = part[(part["arm"] == arm) & (part["split"] == split)]
                 _lines(axes, rows, view, arm, dashed=split == "train")
-        _finish(axes, part, view, Panel(metric, "validation", row, column), limits)
+        _finish(axes, part, Panel(metric, "validation", row, column), scale, part)
         axes.set_title(short(arm, 22), fontsize=9)
         if column:
             axes.set_ylabel("")

@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness.report import wording
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
+from harness.report.results import train_seconds
 from harness.report.view import View
 from harness.verdict.summary import optimism as optimism_of
 
@@ -136,16 +137,18 @@ def cost(view: View) -> Table | None:
     columns = [
         *view.problem_column(),
         Column("Arm"),
-        Column("Tuning, s", True),
-        Column("Final run, s (median)", True),
+        Column("All tuning runs, s", True),
+        Column("A final run, s (median)", True),
         Column("Peak memory, MB", True),
         Column("Comparable"),
     ]
     rows: list[Line] = []
+    train = train_seconds(view)
     for _, row in frame.iterrows():
         times = [Cell(NONE)] * 2
         if view.clocks_comparable:
-            times = [seconds(_optional(row["tune_seconds"])), seconds(_optional(row["train_seconds_median"]))]
+            final = train.get((str(row["problem"]), str(row["arm"]), view.main_setting), math.nan)
+            times = [seconds(_optional(row["tune_seconds"])), seconds(final)]
         memory = _optional(row["peak_memory_mb"])
         rows.append(
             (
@@ -162,8 +165,8 @@ def cost(view: View) -> Table | None:
     places = {arm: at for at, arm in enumerate(view.arms)}
     rows.sort(key=lambda row: places[row[0]])
     return table(
-        "Seconds on the training clock, evaluation and data excluded; memory is the largest resident size of "
-        "a run's process.",
+        f"Seconds on the training clock, which counts training steps only; final runs are those of the main setting "
+        f"({view.main_setting}). Memory is the largest resident size of a run's process.",
         columns,
         rows,
     )

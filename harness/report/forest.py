@@ -19,13 +19,13 @@ from harness.report.plotting import (
     WIDTH,
     canvas,
     few_ticks,
-    pad_limits,
     place,
+    reach,
     strip,
     tagged,
 )
 from harness.report.values import failed_words
-from harness.report.view import UNTUNED, View, axis_label, short
+from harness.report.view import UNTUNED, View, difference_axis, short
 from harness.verdict.format import Measure, count, percent
 
 COLUMNS = [
@@ -44,25 +44,27 @@ COLUMNS = [
     "unit",
     "verdict",
 ]
-GROUPS = ("primary", "further", "leader", "untuned")
+GROUPS = ("primary", "further", "leader", UNTUNED)
 """Declared verdicts; further arms against the baseline; the leading arm against others; all at their defaults."""
 LEFT, PLOT, ROW, HEAD = 2.35, 5.15, 0.5, 0.42
 """Inches: width of the names, width of the plot, height of a row and of a heading."""
+ABOVE, BELOW = 0.5, 0.75
+"""Inches above an axes box, for the margin's name or a heading, and below it, for its scale."""
 
 
 def forest(view: View, problem: str) -> Chart | None:
     """The forest plot of one problem; None where no comparison exists."""
     rows = comparisons(view, problem)
     sentences = [str(text) for text in rows.loc[rows["primary"].astype(bool), "sentence"]]
-    title = f"Paired differences to {view.baseline}"
+    title, frame = f"Paired differences to {view.baseline}", _frame(view, rows)
     return chart(
         _draw,
-        _frame(view, rows),
+        frame,
         view,
         name="forest",
         problem=problem,
         title=title,
-        caption=_caption(view, rows),
+        caption=_caption(view, rows, frame),
         alt=" ".join([f"{title} on {problem}.", *sentences]),
     )
 
@@ -84,7 +86,7 @@ def _group(view: View, row: pd.Series) -> str:
     if bool(row["primary"]):
         return "primary"
     if row["setting"] == UNTUNED:
-        return "untuned"
+        return UNTUNED
     return "further" if row["baseline"] == view.baseline else "leader"
 
 
@@ -120,40 +122,77 @@ def _frame(view: View, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(plotted, columns=COLUMNS).astype({"replicate": "Int64", "failed": "boolean"})
 
 
+def _panels(frame: pd.DataFrame) -> list[pd.DataFrame]:
+    """Untuned rows apart, since arms at their defaults lie much further apart; the margin in both."""
+    untuned, margin = frame["group"] == UNTUNED, frame["mark"] == "margin"
+    return [part for part in (frame[~untuned], frame[untuned | margin]) if (part["mark"] == "mean").any()]
+
+
+def _limits(part: pd.DataFrame) -> tuple[float, float]:
+    """Limits of a panel's axis; single replicates may lie beyond."""
+    bars, dots = part[part["mark"] == "mean"], part[part["mark"] == "replicate"]
+    margin = part.loc[part["mark"] == "margin", ["lo", "hi"]]
+    marks = [0.0, *bars["difference"].astype(float), *margin.to_numpy(float).ravel()]
+    return reach(bars[["lo", "hi"]].to_numpy(float).ravel().tolist(), dots["difference"].astype(float).tolist(), marks)
+
+
+def _clipped(part: pd.DataFrame) -> bool:
+    low, high = _limits(part)
+    dots = part.loc[part["mark"] == "replicate", "difference"].astype(float)
+    return bool(((dots < low) | (dots > high)).any())
+
+
 def _draw(frame: pd.DataFrame, view: View) -> Figure:
-    means = frame[frame["mark"] == "mean"]
-    groups, lines = [group for group in GROUPS if (means["group"] == group).any()], len(means)
-    height = ROW * lines + HEAD * len(groups) + 0.15
-    figure = canvas(0.5 + height + 0.75)
-    axes = place(figure, LEFT, 0.5, PLOT, height)
+    parts = _panels(frame)
+    heights = [_height(part) for part in parts]
+    figure, top = canvas(sum(heights) + len(parts) * (ABOVE + BELOW)), ABOVE
+    for part, height in zip(parts, heights, strict=True):
+        _panel(place(figure, LEFT, top, PLOT, height), part, view, height)
+        top += height + BELOW + ABOVE
+    return figure
+
+
+def _groups(part: pd.DataFrame) -> list[str]:
+    return [group for group in GROUPS if (part["group"] == group).any()]
+
+
+def _height(part: pd.DataFrame) -> float:
+    """Inches; the heading of untuned rows stands above the axes, in place of the margin's name."""
+    headings = sum(group != UNTUNED for group in _groups(part))
+    return ROW * int((part["mark"] == "mean").sum()) + HEAD * headings + 0.15
+
+
+def _panel(axes: Axes, part: pd.DataFrame, view: View, height: float) -> None:
+    """One axis; heights on it are inches from its upper edge."""
     axes.set_ylim(height, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    ends = frame[["difference", "lo", "hi"]].to_numpy(float).ravel()
-    axes.set_xlim(*pad_limits([*ends, 0.0], 0.05))
-    _ground(axes, frame, view.measure, view.suite.compare.margin)
+    axes.set_xlim(*_limits(part))
+    _ground(axes, part, view)
     top = 0.0
-    for group in groups:
-        rows = frame[frame["group"] == group]
-        _heading(axes, rows, group, top)
-        top += HEAD
+    for group in _groups(part):
+        rows = part[part["group"] == group]
+        top = top if group == UNTUNED else top + HEAD
+        _heading(axes, rows, group, top - HEAD)
         for arm, other in dict.fromkeys(zip(rows["arm"], rows["baseline"], strict=True)):
             with tagged(axes, view.styles[other if group == "leader" else arm].gid):
                 _row(axes, rows[(rows["arm"] == arm) & (rows["baseline"] == other)], view, top + ROW / 2)
             top += ROW
-    _label(axes, frame, view)
-    return figure
+    _label(axes, part, view)
 
 
-def _ground(axes: Axes, frame: pd.DataFrame, measure: Measure, margin: float | None) -> None:
-    for _, band in frame[frame["mark"] == "margin"].iterrows():
+def _ground(axes: Axes, part: pd.DataFrame, view: View) -> None:
+    """Zero and the margin, which is named where no heading stands above the axes."""
+    axes.axvline(0, color=INK, linewidth=1, zorder=1)
+    for _, band in part[part["mark"] == "margin"].iterrows():
         axes.axvspan(band["lo"], band["hi"], color=BAND, linewidth=0, zorder=0)
+        if _groups(part) == [UNTUNED]:
+            continue
         low, high = axes.get_xlim()
         share = -low / (high - low)
         side = "left" if share < 0.2 else "right" if share > 0.8 else "center"
-        text = f"grey: declared margin ±{measure.margin(margin or 0.0)}"
         axes.annotate(
-            text,
+            f"grey: declared margin ±{view.measure.margin(view.suite.compare.margin or 0.0)}",
             (0, 1),
             (0, 6),
             xycoords=("data", "axes fraction"),
@@ -162,7 +201,6 @@ def _ground(axes: Axes, frame: pd.DataFrame, measure: Measure, margin: float | N
             color=MUTED,
             fontsize=8.5,
         )
-    axes.axvline(0, color=INK, linewidth=1, zorder=1)
 
 
 def _heading(axes: Axes, rows: pd.DataFrame, group: str, top: float) -> None:
@@ -173,16 +211,17 @@ def _heading(axes: Axes, rows: pd.DataFrame, group: str, top: float) -> None:
         "primary": f"{setting}, declared",
         "further": "Exploratory: further arms",
         "leader": "Exploratory: leading arm",
-        "untuned": "Exploratory: untuned",
+        UNTUNED: "Exploratory: untuned, every arm at its defaults (an axis of its own)",
     }[group]
+    unit = f", {rows['unit'].iat[0]}" if rows["unit"].iat[0] else ""
     middle = top + HEAD * 0.62
     _beside(axes, text, middle, weight="bold", size=9.5)
-    _beside(axes, f"mean {level}, {rows['unit'].iat[0] or 'no unit'}", middle, right=True, color=MUTED, size=8.5)
+    _beside(axes, f"mean {level}{unit}", middle, right=True, color=MUTED, size=8.5)
     if top:
         box = axes.get_position()
-        reach = (-LEFT / (box.width * WIDTH), (WIDTH - LEFT) / (box.width * WIDTH))
+        ends = (-LEFT / (box.width * WIDTH), (WIDTH - LEFT) / (box.width * WIDTH))
         axes.plot(
-            reach,
+            ends,
             (top + 0.04, top + 0.04),
             transform=axes.get_yaxis_transform(),
             color=MUTED,
@@ -249,7 +288,7 @@ def _beside(
 
 def _label(axes: Axes, frame: pd.DataFrame, view: View) -> None:
     few_ticks(axes.xaxis, 7)
-    axes.set_xlabel(axis_label(f"difference in test {view.measure.words}", view.measure.difference_unit), labelpad=4)
+    axes.set_xlabel(difference_axis(view.measure), labelpad=4)
     if not np.isfinite(frame["lo"].to_numpy(float)[frame["mark"] == "mean"]).any():
         return
     for x, side, text in ((0, "left", "← the arm is worse"), (1, "right", "the arm is better →")):
@@ -266,20 +305,23 @@ def _label(axes: Axes, frame: pd.DataFrame, view: View) -> None:
         )
 
 
-def _caption(view: View, rows: pd.DataFrame) -> str:
+def _caption(view: View, rows: pd.DataFrame, frame: pd.DataFrame) -> str:
     n = sorted({int(value) for value in rows["n"]}) if len(rows) else [0]
     size = count(n[0], "replicate") if len(n) == 1 else f"{n[0]} to {n[-1]} replicates"
-    margin = view.suite.compare.margin
+    margin, failed = view.suite.compare.margin, failed_words(view)
     groups = set(rows["group"]) if len(rows) else set()
     parts = [
         f"Each row compares an arm with {view.baseline}; right of zero the arm is better. Small dots are "
-        f"the differences of single replicates ({failed_words(view)}), the large marker is their mean, the bar its "
-        f"interval. n = {size} per row.",
+        f"the differences of single replicates{f' ({failed})' if failed else ''}, the large marker is their mean, the "
+        f"bar its interval. n = {size} per row.",
+        "An arrow at the edge stands for replicates that lie beyond it, with their values."
+        if any(map(_clipped, _panels(frame)))
+        else "",
         "No margin was declared."
         if margin is None
         else "A bar that lies wholly right of the grey margin is a gain of more than the margin.",
         "Below the declared rows all is exploratory and not adjusted for many comparisons." if len(groups) > 1 else "",
         "The leading arm is also compared with the arms that are not the baseline." if "leader" in groups else "",
-        "Hollow dots: every arm at its defaults." if "untuned" in groups else "",
+        "Hollow dots: every arm at its defaults, on an axis of another range." if UNTUNED in groups else "",
     ]
     return " ".join(filter(None, parts))

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness.report.view import UNTUNED, View
+from harness.report.view import UNTUNED, View, no_unit
 from harness.verdict.format import count, listed, percent
 
-PARTS = ("dataset", "model", "loss", "optimizer", "schedule", "strategy")
+if TYPE_CHECKING:
+    from harness.suite import Setting
+
+SIZES = ("train_examples", "validation_examples")
+SAMPLERS = {
+    "random": "random search",
+    "qmc": "quasi-random search",
+    "tpe": "a tree-structured Parzen estimator",
+    "gp": "a Gaussian process",
+}
+"""How each sampler proposes its trials; all are Optuna's."""
 REFERENCES = {
     "bouthillier": (
         "Bouthillier et al. 2021, Accounting for variance in machine learning benchmarks",
@@ -26,6 +36,20 @@ REFERENCES = {
         "Choi et al. 2019, On empirical comparisons of optimizers for deep learning",
         "https://arxiv.org/abs/1910.05446",
     ),
+    "optuna": ("Akiba et al. 2019, Optuna", "https://arxiv.org/abs/1907.10902"),
+    "random": ("Bergstra and Bengio 2012, Random search for hyper-parameter optimization", ""),
+    "qmc": (
+        "Bousquet et al. 2017, Critical hyper-parameters: no random, no cry",
+        "https://arxiv.org/abs/1706.03200",
+    ),
+    "tpe": (
+        "Watanabe 2023, Tree-structured Parzen estimator: understanding its algorithm components",
+        "https://arxiv.org/abs/2304.11127",
+    ),
+    "gp": (
+        "Snoek et al. 2012, Practical Bayesian optimization of machine learning algorithms",
+        "https://arxiv.org/abs/1206.2944",
+    ),
 }
 
 
@@ -33,9 +57,8 @@ def scope(view: View) -> list[tuple[str, str]]:
     """What the answer covers, as terms and descriptions."""
     compare, measure = view.suite.compare, view.measure
     better = "higher is better" if measure.sign > 0 else "lower is better"
-    unit = {"fraction": "in percent, differences in percentage points (pp)", "": "without unit"}
+    unit = {"fraction": "in percent, differences in percentage points (pp)", "": no_unit(measure)}
     units = unit.get(measure.unit, f"in {measure.unit}")
-    unit_of_n = "one replicate: its own split, tuning study and seeds" if compare.claim == "method" else "one final run"
     found = [
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
@@ -46,28 +69,45 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Tuning", _tuning(view)),
         ("Varied between replicates", _varied(view)),
         ("Not varied", _fixed(view)),
-        ("Unit of n", f"{unit_of_n}; {compare.replicates} planned"),
+        ("Unit of n", f"{_unit_of_n(view)}; {compare.replicates} planned"),
         ("Runs", _runs(view)),
     ]
     return [(term, text) for term, text in found if text]
 
 
+def _unit_of_n(view: View) -> str:
+    if view.suite.compare.claim == "setting":
+        return "one final run: its own split and seeds"
+    return f"one replicate: its own split{', tuning study' if _tuned_anew(view) else ''} and seeds"
+
+
 def _held_equal(view: View) -> str:
-    """Values that are the same in every arm of every problem."""
+    """Values that are the same in every arm of every problem, and that no study searches."""
     every = [setting.values for setting in view.suite.settings]
-    if not every:
-        return ""
-    same = [name for name in every[0] if all(values.get(name) == every[0][name] for values in every)]
-    texts = []
-    for name in same:
-        value = every[0][name]
-        if name in PARTS and isinstance(value, dict):
-            texts.append(f"{name} {value['use']}")
-        elif (
-            name not in ("train_examples", "validation_examples") and value is not None and not isinstance(value, dict)
-        ):
-            texts.append(f"{name.replace('_', ' ')} {value}")
-    return ", ".join(texts)
+    searched = (
+        {name for setting in view.suite.settings for name in setting.space} if view.suite.tuning.trials else set()
+    )
+    names = [name for name in (every[0] if every else {}) if name not in SIZES and name not in searched]
+    same = [name for name in names if all(values.get(name) == every[0][name] for values in every)]
+    return ", ".join(_held(name, every[0][name], searched) for name in same if every[0][name] is not None)
+
+
+def _held(name: str, value: Any, searched: Collection[str]) -> str:
+    """`batch size 64`, `model cnn (channels [32, 64], dropout 0)`."""
+    if not isinstance(value, dict):
+        return f"{name.replace('_', ' ')} {_plain(value)}"
+    options = [
+        f"{option.replace('_', ' ')} {_plain(chosen)}"
+        for option, chosen in sorted(value.items())
+        if option != "use" and f"{name}.{option}" not in searched
+    ]
+    return f"{name} {value.get('use', '')}" + (f" ({', '.join(options)})" if options else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _split(view: View) -> str:
@@ -103,8 +143,14 @@ def _tuned_anew(view: View) -> bool:
 
 
 def _varied(view: View) -> str:
-    study = "the tuning study and the setting it chose, " if _tuned_anew(view) else ""
-    return f"training and validation split, {study}initial weights, order of examples, augmentation"
+    study = ["the tuning study and the setting it chose"] if _tuned_anew(view) else []
+    dropout = ["dropout"] if any(_drops(setting) for setting in view.suite.settings) else []
+    return ", ".join(["training and validation split", *study, "initial weights", "order of examples", *dropout])
+
+
+def _drops(setting: Setting) -> bool:
+    model = setting.values.get("model")
+    return "model.dropout" in setting.space or bool(isinstance(model, dict) and model.get("dropout"))
 
 
 def _fixed(view: View) -> str:
@@ -126,22 +172,32 @@ def methods(view: View) -> str:
 
 
 def _design(view: View) -> str:
-    compare, tuning = view.suite.compare, view.suite.tuning
-    tuned = (
-        f"In each replicate every arm had a study of its own with {count(tuning.trials, 'trial')} ({tuning.sampler}), "
-        "and the setting with the best validation value was trained again with fresh seeds; only that run is reported."
-        if _tuned_anew(view)
-        else f"Every arm had one study with {count(tuning.trials, 'trial')} ({tuning.sampler}); its setting was "
-        "trained again with the seeds of each replicate."
-        if tuning.trials
-        else "Nothing was tuned."
-    )
-    return (
+    compare = view.suite.compare
+    parts = [
         f"{count(len(view.arms), 'arm')} on {count(len(view.problems), 'problem')} in "
-        f"{count(compare.replicates, 'replicate')}. Arms of a replicate share what the seed decides (split, order of "
-        f"examples, and initial weights where the model is the same), so they are paired. {tuned} The test split took "
-        "no part in any choice."
-    )
+        f"{count(compare.replicates, 'replicate')}.",
+        "Arms of a replicate share what the seed decides (split, order of examples, and initial weights where the "
+        "model is the same), so they are paired."
+        if len(view.arms) > 1 and view.comparisons.get("paired", pd.Series(dtype=bool)).all()
+        else "",
+        _studies(view),
+        "The test split took no part in any choice.",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _studies(view: View) -> str:
+    tuning = view.suite.tuning
+    if not tuning.trials:
+        return "Nothing was tuned: every arm ran as the suite gives it, else at its parts' defaults."
+    how = f"{count(tuning.trials, 'trial')}, proposed by {SAMPLERS[tuning.sampler]} (Optuna)"
+    repeats = f", each the mean of {tuning.repeats} runs" if tuning.repeats > 1 else ""
+    if _tuned_anew(view):
+        return (
+            f"In each replicate every arm had a study of its own with {how}{repeats}; the setting with the best "
+            "validation value was trained again with fresh seeds, and only that run is reported."
+        )
+    return f"Every arm had one study with {how}{repeats}; its setting was trained again with each replicate's seeds."
 
 
 def _pairs(view: View) -> pd.DataFrame:
@@ -206,11 +262,13 @@ def _failures(view: View) -> str:
 
 def references(view: View) -> list[tuple[str, str]]:
     """Text and address of what the methods rest on."""
-    keys = ["bouthillier"]
-    if view.suite.tuning.trials:
-        keys += ["choi", "sivaprasad"]
+    keys, tuning = ["bouthillier"], view.suite.tuning
+    if tuning.trials:
+        keys += ["optuna", tuning.sampler]
+        optimizers = {str(setting.values.get("optimizer")) for setting in view.suite.settings}
+        keys += ["choi", "sivaprasad"] if len(optimizers) > 1 else []
     rows = _pairs(view)
     if len(rows):
         keys += ["dewinter"] if int(rows["n"].min()) <= 5 else []
         keys += ["colas"]
-    return [REFERENCES[key] for key in sorted(keys)]
+    return sorted(REFERENCES[key] for key in keys)

@@ -12,6 +12,7 @@ from harness.report.forest import comparisons as comparisons_of
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
 from harness.report.view import View
 from harness.verdict.format import Measure, p_value, percent
+from harness.verdict.words import roughly
 
 
 def summary(view: View) -> Table:
@@ -38,7 +39,7 @@ def summary(view: View) -> Table:
         cells = [*view.problem_cell(key[0]), view.arm_cell(key[1]), Cell(wording.setting(key[2]))]
         rows.append((key[1], [*cells, *_numbers(row, measure), spent]))
     counted = (
-        "A failed run counts at the metric's floor; the mean of the finished runs stands in brackets."
+        "A failed run counts at the metric's floor; the mean of the finished runs then stands in brackets."
         if measure.floor is not None
         else "The metric has no floor, so an arm with a failed run has no mean."
     )
@@ -226,5 +227,5 @@ def _win_share(row: pd.Series) -> Cell:
 def _more(row: pd.Series) -> Cell:
     if pd.isna(row["more"]):
         return Cell(NONE)
-    ends = f" ({int(row['more_lo'])} to {int(row['more_hi'])})" if not pd.isna(row["more_hi"]) else ""
-    return Cell(f"{int(row['more'])}{ends}", float(row["more"]))
+    ends = f" ({roughly(int(row['more_lo']))} to {roughly(int(row['more_hi']))})" if not pd.isna(row["more_hi"]) else ""
+    return Cell(f"{roughly(int(row['more']))}{ends}", float(row["more"]))

@@ -25,7 +25,8 @@ from harness.report.plotting import (
     scatter,
     tagged,
 )
-from harness.report.view import View, axis_label, short
+from harness.report.scale import scale_of, stretched
+from harness.report.view import View, short
 from harness.verdict.format import count
 
 HISTORY = ["problem", "arm", "replicate", "trial", "state", "value", "best", "median_best", "unit"]
@@ -47,6 +48,20 @@ SENSITIVITY = [
 ]
 SHEET = 6
 """Arms per sensitivity figure; more arms go to further figures."""
+ABREAST = 3
+"""Panels side by side at least, so that one of them is not as wide as the page."""
+_GUIDED = (
+    "Trials are not spread evenly, since the sampler follows what went well: read it as a picture of the search, not "
+    "as effects."
+)
+_EVEN = "each is one training run with its luck, and the best of many looks better than it is."
+SPREAD = {
+    "random": f"The sampler spreads its trials evenly at random, whatever their values; {_EVEN}",
+    "qmc": f"The sampler spreads its trials evenly, quasi-randomly, whatever their values; {_EVEN}",
+    "tpe": _GUIDED,
+    "gp": _GUIDED,
+}
+"""How the trials of each sampler lie in the space, and how to read them therefore."""
 
 
 def trials_of(view: View, problem: str) -> pd.DataFrame:
@@ -65,10 +80,6 @@ def _places(view: View) -> dict[str, int]:
     return {arm: at for at, arm in enumerate(view.arms)}
 
 
-def _metric_axis(view: View) -> str:
-    return axis_label(f"validation {short(view.measure.words, 14)}", view.measure.value_unit)
-
-
 def history(view: View, problem: str) -> Chart | None:
     """Each trial and the best so far, a panel per arm."""
     frame = history_frame(view, problem)
@@ -81,10 +92,15 @@ def history(view: View, problem: str) -> Chart | None:
         problem=problem,
         title="Tuning history",
         caption=f"Small dots are trials, steps the best validation {view.measure.words} so far in each study, the "
-        f"thick line their median. n = {studies} replicates per arm, a study of "
-        f"{count(tuning.trials, 'trial')} each; crosses at the foot are trials without a value (failed or "
-        "pruned). Lines still rising at the right ask for more trials.",
+        f"thick line their median. n = {count(studies, 'replicate')} per arm, a study of "
+        f"{count(tuning.trials, 'trial')} each.{_crosses(frame)} A line that still improves at the right asks for more "
+        f"trials. {stretched(scale_of(view.measure, frame['value']))}".strip(),
     )
+
+
+def _crosses(frame: pd.DataFrame) -> str:
+    """What a caption must say when some trials have no value."""
+    return " Crosses at the foot are trials without a value (failed or pruned)." if frame["value"].isna().any() else ""
 
 
 def history_frame(view: View, problem: str) -> pd.DataFrame:
@@ -107,18 +123,17 @@ def _draw_history(frame: pd.DataFrame, view: View) -> Figure:
     high = 1.9 if len(arms) <= 6 else 1.15
     wide = (8.7 - 0.3 * (columns - 1)) / columns if columns > 1 else 4.5
     figure = canvas(0.32 + -(-len(arms) // columns) * (high + 0.85) - 0.25)
-    limits = pad_limits(frame[["value", "best"]].to_numpy(float).ravel().tolist(), 0.1)
+    scale = scale_of(view.measure, frame["value"].astype(float))
     for at, arm in enumerate(arms):
         row, column = divmod(at, columns)
         axes = place(figure, 0.75 + column * (wide + 0.3), 0.32 + row * (high + 0.85), wide, high)
-        axes.set_ylim(*limits)
         with tagged(axes, view.styles[arm].gid):
             _history_panel(axes, frame[frame["arm"] == arm], view, arm)
         axes.set_title(short(arm, 26 if columns < 4 else 16))
         axes.set_xlabel("trial (number)")
         few_ticks(axes.xaxis, 6, whole=True)
-        few_ticks(axes.yaxis, 5)
-        axes.set_ylabel("" if column else _metric_axis(view))
+        scale.apply(axes, frame["value"].astype(float), air=0.1)
+        axes.set_ylabel("" if column else scale.label("validation"))
         axes.tick_params(labelleft=not column)
     return figure
 
@@ -153,7 +168,7 @@ def _without_value(axes: Axes, x: pd.Series) -> None:
 
 
 def sensitivity(view: View, problem: str) -> list[Chart]:
-    """Trial values against each hyperparameter: a row per arm, in as many figures as the arms need."""
+    """Trial values against each hyperparameter, in as many figures as the arms need."""
     frame = sensitivity_frame(view, problem)
     arms = list(dict.fromkeys(frame["arm"]))
     charts = []
@@ -167,13 +182,19 @@ def sensitivity(view: View, problem: str) -> list[Chart]:
             name=f"sensitivity{start // SHEET + 1 if part else ''}",
             problem=problem,
             title=f"Sensitivity to each hyperparameter{part}",
-            caption=f"Each dot is a trial, all replicates together (n = {count(len(_points(some)), 'trial')}); ringed "
-            "dots are the settings that were chosen; dashed lines are the edges of the search space; crosses at the "
-            "foot are trials without a value. Trials are not spread evenly, since the sampler follows what went well: "
-            "read it as a picture of the search, not as effects.",
+            caption=_sensitivity_caption(some, view),
         )
         charts += [drawn] if drawn else []
     return charts
+
+
+def _sensitivity_caption(frame: pd.DataFrame, view: View) -> str:
+    edges = " Dashed lines are the edges of the search space." if frame["low"].notna().any() else ""
+    return (
+        f"Each dot is a trial, all replicates together (n = {count(len(_points(frame)), 'trial')}); ringed dots are "
+        f"the settings that were chosen.{edges}{_crosses(frame)} {SPREAD[view.suite.tuning.sampler]} "
+        f"{stretched(scale_of(view.measure, frame['value']))}".strip()
+    )
 
 
 def _points(frame: pd.DataFrame) -> pd.DataFrame:
@@ -221,25 +242,33 @@ def _option(domain: Any, row: pd.Series) -> str | None:
 
 
 def _draw_sensitivity(frame: pd.DataFrame, view: View) -> Figure:
-    arms = list(dict.fromkeys(frame["arm"]))
-    names = {arm: list(dict.fromkeys(frame.loc[frame["arm"] == arm, "parameter"])) for arm in arms}
-    columns = max(3, max(map(len, names.values())))
-    wide, high = (8.7 - 0.3 * (columns - 1)) / columns, 1.65
-    figure = canvas(0.3 + len(arms) * (high + 0.95) - 0.3)
-    for row, arm in enumerate(arms):
+    names = {arm: list(dict.fromkeys(rows["parameter"])) for arm, rows in frame.groupby("arm", sort=False)}
+    columns = max(ABREAST, *map(len, names.values()))
+    panels = _grid(names, columns)
+    abreast = all(len(found) == 1 for found in names.values())
+    wide, high, pitch = (8.7 - 0.3 * (columns - 1)) / columns, 1.65, 2.6
+    figure = canvas(pitch * (1 + max(row for *_, row, _ in panels)))
+    scale = scale_of(view.measure, frame["value"].astype(float))
+    for arm, name, row, column in panels:
+        axes = place(figure, 0.75 + column * (wide + 0.3), 0.3 + row * pitch, wide, high)
         mine = frame[frame["arm"] == arm]
-        limits = pad_limits(mine["value"].astype(float).tolist(), 0.12)
-        for column, name in enumerate(names[arm]):
-            axes = place(figure, 0.75 + column * (wide + 0.3), 0.3 + row * (high + 0.95), wide, high)
-            axes.set_ylim(*limits)
-            with tagged(axes, view.styles[arm].gid):
-                _sensitivity_panel(axes, mine[mine["parameter"] == name], view, arm)
-            axes.set_xlabel(_parameter_label(name, mine[mine["parameter"] == name], 34 if columns < 4 else 20))
-            few_ticks(axes.yaxis, 4)
-            axes.set_ylabel("" if column else _metric_axis(view))
-            axes.tick_params(labelleft=not column)
-            axes.set_title("" if column else short(arm))
+        rows = mine[mine["parameter"] == name]
+        with tagged(axes, view.styles[arm].gid):
+            _sensitivity_panel(axes, rows, view, arm)
+        scale.apply(axes, (frame if abreast else mine)["value"].astype(float), air=0.12, ticks=4)
+        axes.set_xlabel(_parameter_label(name, rows, 34 if columns < 4 else 20))
+        axes.set_ylabel("" if column else scale.label("validation"))
+        axes.tick_params(labelleft=not column)
+        axes.set_title("" if column and not abreast else short(arm))
     return figure
+
+
+def _grid(names: Mapping[str, list[str]], columns: int) -> list[tuple[str, str, int, int]]:
+    """Arm, hyperparameter, row and column of each panel: a row per arm, or arms abreast where each has only one."""
+    if all(len(found) == 1 for found in names.values()):
+        return [(arm, found[0], *divmod(at, columns)) for at, (arm, found) in enumerate(names.items())]
+    rows = enumerate(names.items())
+    return [(arm, name, row, column) for row, (arm, found) in rows for column, name in enumerate(found)]
 
 
 def _parameter_label(name: str, rows: pd.DataFrame, limit: int) -> str:

@@ -16,33 +16,35 @@ from harness.report.plotting import (
     canvas,
     category_axis,
     few_ticks,
-    pad_limits,
     place,
+    reach,
     replicate_lines,
     strip,
     tagged,
 )
-from harness.report.view import UNTUNED, View, axis_label, short
+from harness.report.scale import scale_of, stretched
+from harness.report.view import UNTUNED, View, short, value_axis
 from harness.verdict.format import count
 
 VALUES = ["problem", "setting", "arm", "mark", "replicate", "failed", "value", "lo", "hi", "level", "unit"]
 SLOPES = ["problem", "setting", "arm", "replicate", "failed", "value", "unit"]
-LEFT, ROW, HEAD = 2.35, 0.4, 0.36
+LEFT, PLOT, ROW, HEAD, BELOW = 2.35, 6.9, 0.4, 0.4, 0.62
+"""Inches: width of the names, width of the plot, height of a row, of a heading and of a scale."""
 
 
 def values(view: View, problem: str) -> Chart | None:
     """Every final run as a point, with the mean and its t-interval per arm."""
-    words = view.measure.words
+    words, frame = view.measure.words, values_frame(view, problem)
     return chart(
         _draw_values,
-        values_frame(view, problem),
+        frame,
         view,
         name="values",
         problem=problem,
         title=f"Test {words} of each final run (not for pairwise reading)",
         caption=f"Small dots are final runs, one per replicate; the large marker is the mean, the bar its t-interval. "
-        f"{_runs(view, problem)} Two bars that overlap say nothing about a difference: runs are paired, and what "
-        "replicates share widens both bars alike. For comparisons read the paired differences.",
+        f"{_runs(view, problem)}{_beyond(view, frame)} Two bars that overlap say nothing about a difference: runs are "
+        "paired, and what replicates share widens both bars alike. For comparisons read the paired differences.",
     )
 
 
@@ -63,6 +65,16 @@ def values_frame(view: View, problem: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=VALUES).astype({"replicate": "Int64", "failed": "boolean"})
 
 
+def _beyond(view: View, frame: pd.DataFrame) -> str:
+    """What a caption must say when dots lie outside of their axis."""
+    for setting in view.settings(frame):
+        part = frame[frame["setting"] == setting]
+        low, high = _limits(part)
+        if not part.loc[part["mark"] == "run", "value"].between(low, high).all():
+            return " An arrow at the edge stands for runs that lie beyond it, with their values."
+    return ""
+
+
 def _points(finals: pd.DataFrame, factor: int) -> list[dict[str, Any]]:
     """Runs that have a value, a failed one with what it counts as."""
     return [
@@ -73,30 +85,42 @@ def _points(finals: pd.DataFrame, factor: int) -> list[dict[str, Any]]:
 
 
 def _draw_values(frame: pd.DataFrame, view: View) -> Figure:
-    groups = view.settings(frame)
-    counts = [frame.loc[frame["setting"] == group, "arm"].nunique() for group in groups]
-    height = ROW * sum(counts) + (HEAD * len(groups) if len(groups) > 1 else 0) + 0.1
-    figure = canvas(0.15 + height + 0.6)
-    axes = place(figure, LEFT, 0.15, 6.9, height)
+    """A panel per setting, each with an axis of its own: arms at their defaults lie much further apart."""
+    parts = [frame[frame["setting"] == setting] for setting in view.settings(frame)]
+    heights = [ROW * part["arm"].nunique() + 0.1 for part in parts]
+    above = HEAD if len(parts) > 1 else 0.15
+    figure, top = canvas(sum(heights) + len(parts) * (above + BELOW)), above
+    for part, height in zip(parts, heights, strict=True):
+        axes = place(figure, LEFT, top, PLOT, height)
+        if len(parts) > 1:
+            _name(axes, _heading(str(part["setting"].iat[0])), -0.18, weight="bold")
+        _values_panel(axes, part, view, height)
+        top += height + BELOW + above
+    return figure
+
+
+def _heading(setting: str) -> str:
+    words = {UNTUNED: "Exploratory: untuned, every arm at its defaults (an axis of its own)", "given": "As given"}
+    return words.get(setting, setting.capitalize())
+
+
+def _values_panel(axes: Axes, part: pd.DataFrame, view: View, height: float) -> None:
     axes.set_ylim(height, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlim(*pad_limits(frame[["value", "lo", "hi"]].to_numpy(float).ravel().tolist()))
-    top = 0.0
-    for group in groups:
-        if len(groups) > 1:
-            text = (
-                "Exploratory: untuned" if group == UNTUNED else "As given" if group == "given" else group.capitalize()
-            )
-            _name(axes, text, top + HEAD * 0.6, weight="bold")
-            top += HEAD
-        for arm in dict.fromkeys(frame.loc[frame["setting"] == group, "arm"]):
-            with tagged(axes, view.styles[arm].gid):
-                _draw_arm(axes, frame[(frame["setting"] == group) & (frame["arm"] == arm)], view, top + ROW / 2)
-            top += ROW
+    axes.set_xlim(*_limits(part))
+    for at, arm in enumerate(dict.fromkeys(part["arm"])):
+        with tagged(axes, view.styles[arm].gid):
+            _draw_arm(axes, part[part["arm"] == arm], view, ROW * (at + 0.5))
     few_ticks(axes.xaxis, 7)
-    axes.set_xlabel(axis_label(f"test {view.measure.words}", view.measure.value_unit))
-    return figure
+    axes.set_xlabel(value_axis(view.measure, "test"))
+
+
+def _limits(part: pd.DataFrame) -> tuple[float, float]:
+    """Limits of a panel's axis; single runs may lie beyond."""
+    bars, dots = part[part["mark"] == "mean"], part[part["mark"] == "run"]
+    ends = bars[["lo", "hi"]].to_numpy(float).ravel().tolist()
+    return reach(ends, dots["value"].astype(float).tolist(), bars["value"].astype(float).tolist())
 
 
 def _draw_arm(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
@@ -123,7 +147,7 @@ def _draw_arm(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None
 
 def _name(axes: Axes, text: str, y: float, weight: str = "normal") -> None:
     axes.text(
-        -LEFT / 6.9 + 0.012,
+        -LEFT / PLOT + 0.012,
         y,
         text,
         transform=axes.get_yaxis_transform(),
@@ -140,6 +164,7 @@ def slopes(view: View, problem: str) -> Chart | None:
     frame = slopes_frame(view, problem)
     if frame["arm"].nunique() < 2:
         return None
+    scale = scale_of(view.measure, frame["value"])
     return chart(
         _draw_slopes,
         frame,
@@ -148,7 +173,8 @@ def slopes(view: View, problem: str) -> Chart | None:
         problem=problem,
         title=f"Test {view.measure.words} of each replicate across the arms",
         caption="Each line is one replicate: same split, same seeds in every arm. Lines that run parallel mean that "
-        f"pairing takes out the luck of the replicate. n = {count(frame['replicate'].nunique(), 'replicate')}.",
+        f"pairing takes out the luck of the replicate. n = {count(frame['replicate'].nunique(), 'replicate')}. "
+        f"{stretched(scale)}".strip(),
     )
 
 
@@ -191,10 +217,10 @@ def _draw_slopes(frame: pd.DataFrame, view: View) -> Figure:
         axes.tick_params(axis="x", rotation=40)
         for label in axes.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")
-    few_ticks(axes.yaxis, 6)
-    axes.set_ylim(*pad_limits(data["value"].tolist()))
+    scale = scale_of(view.measure, data["value"])
+    scale.apply(axes, data["value"], ticks=6)
     axes.set_xlabel("arm")
-    axes.set_ylabel(axis_label(f"test {view.measure.words}", view.measure.value_unit))
+    axes.set_ylabel(scale.label("test"))
     return figure
 
 
@@ -203,11 +229,14 @@ def _runs(view: View, problem: str) -> str:
     rows = rows[(rows["problem"] == problem) & (rows["setting"] == view.main_setting)]
     sizes = sorted(set(rows.groupby("arm").size())) if len(rows) else [0]
     text = count(int(sizes[0]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
-    return f"n = {text} per arm; {failed_words(view)}."
+    failed = failed_words(view)
+    return f"n = {text} per arm{f'; {failed}' if failed else ''}."
 
 
 def failed_words(view: View) -> str:
-    """What a failed run looks like in a figure of values."""
+    """What a failed run looks like in a figure of values; empty when none failed."""
+    if (view.findings.finals["status"] == "ok").all():
+        return ""
     if view.measure.floor is None:
         return "a failed run has no value and is not drawn"
     return "crosses are failed runs, counted at the metric's floor"

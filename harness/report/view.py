@@ -40,9 +40,19 @@ class ArmStyle:
         return f"arm-{self.index}"
 
 
-def axis_label(what: str, unit: str) -> str:
-    """Name and unit of an axis."""
-    return f"{what} ({unit or 'no unit'})"
+def value_axis(measure: Measure, split: str = "", *, limit: int = 40) -> str:
+    """Name and unit of an axis with values of the metric: `test accuracy (%)`, `loss (per example)`."""
+    return f"{split} {short(measure.words, limit)} ({measure.value_unit or no_unit(measure)})".strip()
+
+
+def difference_axis(measure: Measure) -> str:
+    """Name and unit of an axis with differences: `difference in test accuracy (pp)`."""
+    return f"difference in test {measure.words} ({measure.difference_unit or no_unit(measure)})"
+
+
+def no_unit(measure: Measure) -> str:
+    """What stands for the unit of a metric that has none: a loss is a mean over examples."""
+    return "per example" if measure.name == "loss" else "no unit"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,330 @@
+"""The plan: every run counted and priced before it is done, with an id made of all that determines it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+
+import pytest
+
+from harness import child, plan, registry
+from harness.coordinator import Coordinator
+from harness.errors import DataError, PluginError, SuiteError
+from harness.plan import DataFacts, Label, Price, apply
+from harness.spec import RunSpec
+from harness.store import Store
+from tests.small import FACTS, Answering, a_plan
+
+PROBLEM = "clouds-line"
+FINAL = Label(PROBLEM, "sgd", 0, "final", "tuned")
+TUNE = Label(PROBLEM, "sgd", 0, "tune", "tuned", 0)
+
+
+# Counting ------------------------------------------------------------------------------------------------------------
+
+SUITES = {
+    "as it is": {},
+    "three arms": {"arms.optimizer": ["sgd", "adam", "plain"], "tuning.space": {"batch_size": [10, 20]}},
+    "repeats": {"tuning.trials": 3, "tuning.repeats": 2},
+    "uneven batches": {"tuning.trials": 5, "tuning.batch": 3},
+    "claim setting": {"compare.claim": "setting", "compare.replicates": 4},
+    "no tuning": {"tuning": None},
+    "no untuned row": {"compare.untuned": False},
+    "two problems": {"problems": {"train_examples": [60, 120]}},
+}
+
+
+@pytest.mark.parametrize("changes", SUITES.values(), ids=SUITES)
+def test_rows_count_what_is_really_run(tmp_path, changes):
+    made = a_plan(tmp_path, changes)
+    walk = Coordinator(made, Store(tmp_path / "r"), executor=Answering(slots=4)).run()
+    labels = [entry.label for entry in walk.entries]
+    assert len(set(labels)) == len(labels)
+    really = Counter((label.problem, label.arm, label.phase, label.setting) for label in labels)
+    for row in made.rows():
+        here = (row.problem, row.arm)
+        assert row.tune == really[*here, "tune", "tuned"]
+        assert row.final == really[*here, "final", made.given]
+        assert row.untuned == (really[*here, "final", "untuned"] if made.suite.tuning.trials else 0)
+    assert sum(row.runs for row in made.rows()) == len(labels)
+
+
+def test_every_arm_has_the_same_budget(tmp_path):
+    changes = {"arms.optimizer": ["sgd", "adam", "plain"], "tuning.space": {"batch_size": [10, 20]}}
+    assert len({(row.tune, row.final, row.untuned) for row in a_plan(tmp_path, changes).rows()}) == 1
+
+
+# Pricing -------------------------------------------------------------------------------------------------------------
+
+PRICE = Price(step_seconds=0.01, example_seconds=0.001, parameters=58)
+
+
+def seconds(folder, changes=None):
+    made = a_plan(folder, {"tuning": None, **(changes or {})})
+    return [row.seconds for row in made.rows(dict.fromkeys(made.settings, PRICE))]
+
+
+def test_a_run_costs_its_steps_and_its_evaluations(tmp_path):
+    # 2 epochs of 4 steps, 2 evaluations of 80 examples, 100 test examples, and a start of its own.
+    one = 8 * 0.01 + (2 * 80 + 100) * 0.001
+    overhead = seconds(tmp_path)[0] / 3 - one
+    assert 0 < overhead < 1
+    by_steps = seconds(tmp_path, {"problem.epochs": None, "problem.steps": 50})[0] / 3 - overhead
+    assert by_steps == pytest.approx(50 * 0.01 + (10 * 80 + 100) * 0.001)
+
+
+def test_the_estimate_is_linear_in_replicates(tmp_path):
+    found = [sum(seconds(tmp_path, {"compare.replicates": n})) for n in (2, 4, 8)]
+    assert found == pytest.approx([found[0], 2 * found[0], 4 * found[0]])
+
+
+def test_trials_are_priced_without_the_test_set(tmp_path):
+    made = a_plan(tmp_path, {"tuning.trials": 4, "compare.replicates": 3})
+    (row, _) = made.rows(dict.fromkeys(made.settings, PRICE))
+    final = seconds(tmp_path)[0] / 3
+    assert row.seconds == pytest.approx(6 * final + 12 * (final - 100 * 0.001))
+
+
+def test_what_could_not_be_priced_has_no_estimate(tmp_path):
+    made = a_plan(tmp_path)
+    found = made.rows({(PROBLEM, "sgd"): PRICE})
+    assert [row.seconds is None for row in found] == [False, True]
+
+
+def test_prices_are_asked_for_once_for_each_setting_that_differs(tmp_path, monkeypatch):
+    twins = {"arms": None, "compare.baseline": "one", "arm": [
+        {"name": "one", "optimizer": "adam"}, {"name": "two", "optimizer": "adam"}, {"name": "three", "optimizer": "sgd"}
+    ]}  # fmt: skip
+    asked = []
+
+    def answer(questions):
+        asked.extend(questions)
+        return [{"step_seconds": 0.1 * n, "example_seconds": 0.0, "parameters": n} for n in range(len(questions))]
+
+    monkeypatch.setattr(registry, "ask_cached", answer)
+    found = plan.prices(a_plan(tmp_path, twins))
+    assert [question["payload"]["problem"]["optimizer"]["use"] for question in asked] == ["adam", "sgd"]
+    assert {arm: price.parameters for (_, arm), price in found.items()} == {"one": 0, "two": 0, "three": 1}
+    assert {question["payload"]["phase"] for question in asked} == {"tune"}
+
+
+def test_a_setting_that_cannot_be_built_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "ask_cached", lambda questions: [child.Failed("ValueError: no")] * len(questions))
+    with pytest.raises(PluginError, match="problem 'clouds-line', arm 'sgd' cannot be built: ValueError: no"):
+        plan.prices(a_plan(tmp_path))
+
+
+# Ids -----------------------------------------------------------------------------------------------------------------
+
+
+def leaves(value, path=()):
+    """Paths of all leaves of plain data."""
+    if isinstance(value, dict) and value:
+        return [leaf for key, item in value.items() for leaf in leaves(item, (*path, key))]
+    return [path]
+
+
+def changed_at(value, path):
+    """A copy of the payload in which one leaf is another value."""
+    made = json.loads(json.dumps(value))
+    *front, last = path
+    table = made
+    for key in front:
+        table = table[key]
+    old = table[last]
+    if isinstance(old, bool) or old is None:
+        table[last] = 7 if old is None else not old
+    else:
+        table[last] = {"odd": 1} if isinstance(old, dict) else old + ("x" if isinstance(old, str) else 1)
+    return made
+
+
+@pytest.mark.parametrize("label", [TUNE, FINAL], ids=["tune", "final"])
+def test_every_leaf_of_a_resolved_spec_is_part_of_its_id(tmp_path, label):
+    payload = a_plan(tmp_path).request(label).spec.payload
+    paths = leaves(payload)
+    ids = {RunSpec(changed_at(payload, path)).id for path in paths}
+    assert len(paths) > 40
+    assert len(ids | {RunSpec(payload).id}) == len(paths) + 1
+
+
+def ids(made):
+    return [made.request(label, {"optimizer.lr": 0.5}).spec.id for label in (TUNE, FINAL)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"question": "Another question?"},
+        {"compare.margin": 0.5},
+        {"compare.replicates": 9},
+        {"compare.claim": "setting"},
+        {"compare.untuned": False},
+        {"compare.baseline": "adam"},
+        {"compare.primary": []},
+        {"arms.optimizer": ["sgd", "plain", "adam"], "tuning.space": {"optimizer.lr": [0.1, 0.5]}},
+        {"tuning.trials": 9},
+        {"tuning.sampler": "random"},
+        {"tuning.batch": 2},
+        {"tuning.repeats": 2},
+        {"tuning.space": {"optimizer.lr": {"low": 0.1, "high": 0.9}}},
+        {"execution.workers": 7},
+        {"execution.executor": "process"},
+        {"execution.time_limit": 5.0},
+        {"execution.device": "cpu"},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_what_only_asks_differently_changes_no_id(tmp_path, changes):
+    assert ids(a_plan(tmp_path, changes)) == ids(a_plan(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"problem.dataset": {"use": "clouds", "noise": 2.0}},
+        {"problem.model": {"use": "line", "width": 9}},
+        {"problem.train_examples": 110},
+        {"problem.validation_examples": 79},
+        {"problem.batch_size": 31},
+        {"problem.epochs": 3},
+        {"problem.epochs": None, "problem.steps": 8},
+        {"problem.precision": "bf16"},
+        {"problem.loss": {"use": "cross_entropy", "label_smoothing": 0.1}},
+        {"problem.strategy": {"use": "full", "head_scale": 2.0}},
+        {"execution.threads": 2},
+    ],
+    ids=lambda changes: " ".join(changes),
+)
+def test_what_changes_a_result_changes_both_ids(tmp_path, changes):
+    before, after = ids(a_plan(tmp_path)), ids(a_plan(tmp_path, changes))
+    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False]
+
+
+@pytest.mark.parametrize("changes", [{"compare.epoch": "last"}, {"compare.metric": "loss"}])
+def test_how_the_epoch_is_selected_changes_final_runs_only(tmp_path, changes):
+    before, after = ids(a_plan(tmp_path)), ids(a_plan(tmp_path, changes))
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+
+
+def test_another_name_of_an_arm_or_problem_is_the_same_run(tmp_path):
+    spelled = [{"name": "my-sgd", "optimizer": "sgd"}, {"name": "my-adam", "optimizer": "adam"}]
+    renamed = a_plan(tmp_path, {"arms": None, "arm": spelled, "compare.baseline": "my-sgd"})
+    label = dataclasses.replace(FINAL, arm="my-sgd")
+    assert renamed.request(label).spec.id == a_plan(tmp_path).request(FINAL).spec.id
+
+
+def test_other_test_data_change_final_runs_only(tmp_path):
+    other = dataclasses.replace(FACTS, fingerprints={**FACTS.fingerprints, "test": "33" * 32})
+    before, after = ids(a_plan(tmp_path)), ids(a_plan(tmp_path, facts=other))
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False]
+
+
+def test_a_default_that_is_written_out_is_the_same_run(tmp_path):
+    written = {"problem.model": {"use": "line", "width": 8}, "problem.schedule": "constant", "problem.precision": "fp32"}
+    assert ids(a_plan(tmp_path, written)) == ids(a_plan(tmp_path))
+
+
+def test_a_spec_names_every_part_with_its_source(tmp_path):
+    made = a_plan(tmp_path).request(FINAL)
+    kinds = {"dataset", "model", "loss", "optimizer", "schedule", "strategy", "metric:accuracy", "metric:loss"}
+    assert set(made.spec.payload["parts"]) == set(made.origins) == kinds
+    identity = {"distribution": "small", "version": "1.0", "sha256": "ab" * 32}
+    assert all(found == identity for found in made.spec.payload["parts"].values())
+
+
+def test_hyperparameters_reach_parts_and_keys_and_leave_the_setting_as_it_was():
+    values = {"batch_size": 30, "optimizer": {"use": "sgd", "lr": 0.1}}
+    made = apply(values, {"batch_size": 8, "optimizer.lr": 0.5})
+    assert made == {"batch_size": 8, "optimizer": {"use": "sgd", "lr": 0.5}}
+    assert values == {"batch_size": 30, "optimizer": {"use": "sgd", "lr": 0.1}}
+
+
+# Seeds ---------------------------------------------------------------------------------------------------------------
+
+
+def seeds(made, **changed):
+    return made.request(dataclasses.replace(FINAL, **changed)).spec.payload["seeds"]
+
+
+def test_arms_and_settings_of_a_replicate_share_all_seeds(tmp_path):
+    made = a_plan(tmp_path)
+    assert seeds(made) == seeds(made, arm="adam") == seeds(made, setting="untuned")
+
+
+def test_replicates_share_no_seed(tmp_path):
+    made = a_plan(tmp_path)
+    assert not set(seeds(made).values()) & set(seeds(made, replicate=1).values())
+
+
+def test_trials_share_seeds_and_repeats_share_the_split_only(tmp_path):
+    made = a_plan(tmp_path)
+    trial = {"phase": "tune", "trial": 0}
+    assert seeds(made, **trial) == seeds(made, **{**trial, "trial": 5})
+    one, other = seeds(made, **trial), seeds(made, **trial, repeat=1)
+    assert {stream for stream in one if one[stream] == other[stream]} == {"split"}
+
+
+# Metrics -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("metric", "names"), [("accuracy", ["accuracy", "loss"]), ("loss", ["loss", "accuracy"])])
+def test_loss_and_accuracy_are_always_measured_the_suites_own_metric_first(tmp_path, metric, names):
+    made = a_plan(tmp_path, {"compare.metric": metric})
+    assert [found.name for found in made.metrics(PROBLEM)] == names
+
+
+def test_a_regression_has_no_accuracy(tmp_path):
+    regression = DataFacts(240, 100, (4,), None, (), FACTS.fingerprints)
+    made = a_plan(tmp_path, {"compare.metric": "loss"}, facts=regression)
+    assert [found.name for found in made.metrics(PROBLEM)] == ["loss"]
+
+
+# Sizes and facts -----------------------------------------------------------------------------------------------------
+
+
+def make(folder, monkeypatch, changes, answer=None):
+    """`plan.make` with the child's answer about the data given."""
+    plain = {**FACTS.__dict__, "input_shape": [4], "class_names": ["left", "right"]}
+    monkeypatch.setattr(registry, "ask_cached", lambda questions: [answer or plain] * len(questions))
+    described = a_plan(folder, changes)
+    return plan.make(described.suite, described.catalog, root=folder)
+
+
+def test_facts_are_those_that_the_child_found(tmp_path, monkeypatch):
+    assert make(tmp_path, monkeypatch, {}).facts == {PROBLEM: FACTS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "found", "most"),
+    [
+        ({"problem.validation_examples": 240}, "validation_examples", 240, 239),
+        ({"problem.train_examples": 161}, "train_examples", 161, 160),
+        ({"problem.batch_size": 121}, "batch_size", 121, 120),
+        ({"problem.train_examples": None, "problem.batch_size": 161}, "batch_size", 161, 160),
+    ],
+)
+def test_sizes_that_do_not_fit_the_data_are_mistakes_in_the_suite(tmp_path, monkeypatch, changes, key, found, most):
+    with pytest.raises(SuiteError) as caught:
+        make(tmp_path, monkeypatch, changes)
+    assert caught.value.exit_code == 2
+    (mistake,) = caught.value.mistakes  # not one for each arm
+    assert mistake.code == "out-of-range"
+    assert f"{key} is {found}" in mistake.message
+    assert mistake.allowed.startswith(f"1 to {most}")
+    line = (tmp_path / "suite.toml").read_text().splitlines()[mistake.places[0].line - 1]
+    assert line == f"{key} = {found}"
+    assert "nothing was run" in str(caught.value)
+
+
+@pytest.mark.parametrize("changes", [{"problem.train_examples": 160}, {"problem.batch_size": 120}])
+def test_sizes_that_just_fit_are_none(tmp_path, monkeypatch, changes):
+    assert make(tmp_path, monkeypatch, changes).rows()
+
+
+@pytest.mark.parametrize(("kind", "error"), [("DataError", DataError), ("PluginError", PluginError), ("", PluginError)])
+def test_data_that_cannot_be_had_are_an_error_of_their_own_class(tmp_path, monkeypatch, kind, error):
+    with pytest.raises(error, match="suite.toml: dataset 'clouds': not found"):
+        make(tmp_path, monkeypatch, {}, child.Failed("not found", kind=kind))
