@@ -30,7 +30,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
     "runs": (
         "one row a run of the plan",
         (
-            _c("run_id", "string", "SHA-256 of the resolved spec; empty where a failed study left nothing to specify"),
+            _c("run_id?", "string", "SHA-256 of the resolved spec; empty where a failed study left nothing to specify"),
             _c("phase", "string", "tune or final"),
             *_PLACE,
             _c("replicate", "integer", "number of the replicate, from 0"),
@@ -197,11 +197,11 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
         (
             _c("metric", "string", "metric"),
             _c("direction", "string", "maximize or minimize"),
-            _c("unit", "string", "unit; a fraction is shown in percent"),
-            _c("display", "string", "unit in which it is shown"),
+            _c("unit?", "string", "unit; a fraction is shown in percent"),
+            _c("display?", "string", "unit in which it is shown"),
             _c("floor?", "number", "what a failed run counts as"),
             _c("ceiling?", "number", "best possible value"),
-            _c("description", "string", "first line of its documentation"),
+            _c("description?", "string", "first line of its documentation"),
             _c("plugin", "string", "distribution and version that it comes from"),
         ),
     ),
@@ -218,7 +218,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("total_seconds?", "number", "all of the run"),
             _c("peak_memory_mb?", "number", "largest resident memory of the run's process"),
             _c("overlapped?", "boolean", "whether more threads than cores were at work"),
-            _c("environment", "string", "device and its capability, torch version, threads"),
+            _c("environment?", "string", "device and its capability, torch version, threads"),
         ),
     ),
     "epoch_timings": (

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import PluginError
+from harness.locations import is_text
 
 GROUP = "harness"
 LOCAL = "harness_local"
@@ -98,6 +99,8 @@ def _modules(name: str) -> Iterator[tuple[str, Path, Path]]:
 
 
 def _in_folder(folder: Path) -> Iterator[Source]:
+    if not is_text(folder.resolve()):
+        raise PluginError(f"the path of plugins folder {str(folder)!r} is not UTF-8; rename it")
     for file in sorted(folder.glob("*.py")):
         # Editors leave links like `.#lion.py` that lead nowhere.
         if not file.name.startswith(("_", ".")) and _may_have_hooks(file):

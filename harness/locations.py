@@ -15,6 +15,15 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("harness")
 
 
+def is_text(path: Path) -> bool:
+    """Whether messages, JSON and tables can hold the path: on Linux a name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def data_root() -> Path:
     """Where data files may lie: `HARNESS_DATA`, or `data` in the cache folder."""
     given = os.environ.get("HARNESS_DATA")

@@ -99,7 +99,7 @@ def shown(plan: Plan, *, expected_seconds: float | None, quiet: bool, stream: Te
     if quiet:
         yield lambda entry, fresh: tally.add(entry, fresh=fresh)
     elif stream.isatty():
-        with _bar(tally) as add:
+        with _bar(tally, stream) as add:
             yield add
     else:
         yield _lines(tally, stream)
@@ -120,11 +120,11 @@ def _lines(tally: Tally, stream: TextIO) -> Add:
 
 
 @contextmanager
-def _bar(tally: Tally) -> Iterator[Add]:
+def _bar(tally: Tally, stream: TextIO) -> Iterator[Add]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    console = Console(file=stream)
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("runs"), TimeElapsedColumn())
     with Progress(*columns, TextColumn("{task.fields[left]}"), console=console) as progress:
         task = progress.add_task("", total=tally.planned, left="")
@@ -132,6 +132,7 @@ def _bar(tally: Tally) -> Iterator[Add]:
         def add(entry: Entry, fresh: bool) -> None:
             tally.add(entry, fresh=fresh)
             left = "" if tally.left_seconds is None else f"about {duration(tally.left_seconds)} left"
+            left += f"  [red]{tally.failed} failed[/red]" if tally.failed else ""
             text = f"{left}  [dim]best validation {tally.metric}:[/dim] {tally.best_text()}"
             progress.update(task, completed=tally.done, left=text)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from harness import registry
 from harness.catalog import Catalog
 from harness.errors import ResultsError, SuiteError
+from harness.locations import data_root, is_text
 from harness.plan import Plan, make
 from harness.spec import digest
 from harness.store import Store, write_atomically
@@ -88,8 +89,6 @@ def open_session(path: Path, options: Options) -> Session:
     Raises:
         SuiteError: mistakes in the suite, or a results folder that nobody can mean.
     """
-    from harness.locations import data_root
-
     if options.results is not None:
         _check_path(options.results)
     suite, catalog = load_suite(path, options)
@@ -99,6 +98,8 @@ def open_session(path: Path, options: Options) -> Session:
 
 
 def _check_path(results: Path) -> None:
+    if not is_text(results):
+        raise SuiteError(f"--results {str(results)!r} is not UTF-8; choose another name")
     if str(results).startswith("~"):
         raise SuiteError(f"--results {results}: '~' is not expanded here; write the path out")
     if results.resolve() == Path(results.resolve().anchor):

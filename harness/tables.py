@@ -264,7 +264,8 @@ def _epoch_timings(entry: Entry) -> Iterator[dict[str, Any]]:
 
 def _costs(plan: Plan, walk: Walk) -> Iterator[dict[str, Any]]:
     for problem, arm in plan.settings:
-        mine = [e for e in walk.entries if (e.label.problem, e.label.arm) == (problem, arm) and e.record is not None]
+        here = [e for e in walk.entries if (e.label.problem, e.label.arm) == (problem, arm) and e.record is not None]
+        mine = {entry.run_id: entry for entry in here}.values()  # a setting that was tried again took no time
         timings = [_timing(entry) for entry in mine]
         tuned = [t["train_seconds"] or 0.0 for e, t in zip(mine, timings, strict=True) if e.label.phase == "tune"]
         final = [t["train_seconds"] for e, t in zip(mine, timings, strict=True) if e.label.phase == "final"]

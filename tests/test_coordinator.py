@@ -152,8 +152,8 @@ def test_claim_method_gives_each_replicate_the_choice_of_its_own_study(tmp_path)
 
 
 def test_arms_that_are_the_same_computation_share_their_runs(tmp_path):
-    plan = a_plan(tmp_path, {"arms": None, "tuning": None, "compare.baseline": "one",
-                             "arm": [{"name": "one", "optimizer": "adam"}, {"name": "two", "optimizer": "adam"}]})  # fmt: skip
+    twins = [{"name": "one", "optimizer": "adam"}, {"name": "two", "optimizer": "adam"}]
+    plan = a_plan(tmp_path, {"arms": None, "arm": twins, "tuning": None, "compare.baseline": "one"})
     made = walk(plan, tmp_path / "r", executor := Answering(slots=4))
     assert counts(plan, made) == (6, 6, 0, 0)
     assert (made.computed, len(executor.done)) == (3, 3)
@@ -163,7 +163,12 @@ def test_arms_that_are_the_same_computation_share_their_runs(tmp_path):
 
 @pytest.mark.parametrize("batch", [1, 6])
 def test_a_setting_that_is_tried_again_is_spent_but_not_done_again(tmp_path, batch):
-    space = {"tuning.trials": 6, "tuning.batch": batch, "tuning.space": {"batch_size": [10, 20]}, "arms.optimizer": ["plain"]}
+    space = {
+        "tuning.trials": 6,
+        "tuning.batch": batch,
+        "tuning.space": {"batch_size": [10, 20]},
+        "arms.optimizer": ["plain"],
+    }
     plan = a_plan(tmp_path, {**space, "compare.baseline": "plain", "compare.replicates": 1, "compare.untuned": False})
     made = walk(plan, tmp_path / "r", executor := Answering(slots=3))
     assert counts(plan, made) == (7, 7, 0, 0)
@@ -193,7 +198,7 @@ def test_an_untuned_run_with_the_chosen_setting_is_the_same_run(tmp_path):
 def test_no_order_of_completion_and_no_number_of_slots_shows_in_the_end(tmp_path):
     plan = a_plan(tmp_path, {"tuning.trials": 4, "tuning.batch": 2, "tuning.repeats": 2})
     expected = walk(plan, tmp_path / "one", Answering())
-    for seed in range(8):
+    for seed in range(5):
         executor = Answering(slots=1 + seed, seed=seed)
         made = walk(plan, tmp_path / f"r{seed}", executor)
         assert described(made) == described(expected)
@@ -213,7 +218,9 @@ def test_entries_stand_in_the_plans_order(tmp_path):
     expected = []
     for arm in ("sgd", "adam"):
         expected += [(arm, "tune", "tuned", replicate, trial) for replicate in range(3) for trial in range(2)]
-        expected += [(arm, "final", setting, replicate, None) for setting in ("tuned", "untuned") for replicate in range(3)]
+        expected += [
+            (arm, "final", setting, replicate, None) for setting in ("tuned", "untuned") for replicate in range(3)
+        ]
     assert places == expected
 
 

@@ -38,9 +38,7 @@ def test_training_and_validation_examples_never_overlap_and_are_all_there(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_smaller_training_set_is_part_of_a_larger_one_and_leaves_validation_as_it_is(seed):
-    small, large, whole = (
-        divide(splits(), seed=seed, train=n, validation=5, with_test=False) for n in (4, 9, None)
-    )
+    small, large, whole = (divide(splits(), seed=seed, train=n, validation=5, with_test=False) for n in (4, 9, None))
     assert numbers(whole.train)[:9] == numbers(large.train)
     assert numbers(large.train)[:4] == numbers(small.train)
     assert numbers(small.validation) == numbers(large.validation) == numbers(whole.validation)
@@ -91,7 +89,8 @@ def test_a_good_data_set_passes():
         (splits(labels=LABELS[:19]), "train split: 20 inputs for 19 targets"),
         (splits(test=(torch.zeros(0, 1), LABELS[:0])), "test split: 0 inputs for 0 targets"),
         (splits(test=(torch.zeros(8, 2), LABELS[:8])), r"test split: inputs \(2,\) differ in shape"),
-        (splits(inputs=torch.tensor([[0.0]] * 6 + [[float("nan")]] + [[0.0]] * 13)), "the input of row 6 is not finite"),
+        (splits(inputs=torch.tensor([[0.0]] * 6 + [[float("nan")]] + [[0.0]] * 13)),
+         "the input of row 6 is not finite"),
         (splits(inputs=torch.tensor([0.0] * 6 + [float("inf")] + [0.0] * 13), test=(torch.zeros(8), LABELS[:8])),
          "the input of row 6 is not finite"),
         (splits(classes=None, labels=torch.tensor([[0.0, 1.0]] * 19 + [[0.0, float("nan")]])),

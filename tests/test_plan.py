@@ -93,9 +93,9 @@ def test_what_could_not_be_priced_has_no_estimate(tmp_path):
 
 
 def test_prices_are_asked_for_once_for_each_setting_that_differs(tmp_path, monkeypatch):
-    twins = {"arms": None, "compare.baseline": "one", "arm": [
-        {"name": "one", "optimizer": "adam"}, {"name": "two", "optimizer": "adam"}, {"name": "three", "optimizer": "sgd"}
-    ]}  # fmt: skip
+    names = {"one": "adam", "two": "adam", "three": "sgd"}
+    spelled = [{"name": name, "optimizer": optimizer} for name, optimizer in names.items()]
+    twins = {"arms": None, "arm": spelled, "compare.baseline": "one"}
     asked = []
 
     def answer(questions):
@@ -223,7 +223,11 @@ def test_other_test_data_change_final_runs_only(tmp_path):
 
 
 def test_a_default_that_is_written_out_is_the_same_run(tmp_path):
-    written = {"problem.model": {"use": "line", "width": 8}, "problem.schedule": "constant", "problem.precision": "fp32"}
+    written = {
+        "problem.model": {"use": "line", "width": 8},
+        "problem.schedule": "constant",
+        "problem.precision": "fp32",
+    }
     assert ids(a_plan(tmp_path, written)) == ids(a_plan(tmp_path))
 
 
@@ -326,5 +330,5 @@ def test_sizes_that_just_fit_are_none(tmp_path, monkeypatch, changes):
 
 @pytest.mark.parametrize(("kind", "error"), [("DataError", DataError), ("PluginError", PluginError), ("", PluginError)])
 def test_data_that_cannot_be_had_are_an_error_of_their_own_class(tmp_path, monkeypatch, kind, error):
-    with pytest.raises(error, match="suite.toml: dataset 'clouds': not found"):
+    with pytest.raises(error, match=r"suite\.toml: dataset 'clouds': not found"):
         make(tmp_path, monkeypatch, {}, child.Failed("not found", kind=kind))

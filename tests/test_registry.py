@@ -26,7 +26,8 @@ def lion(params, *, lr=1e-4, betas=(0.9, 0.99)):
 
 @harness.hookimpl
 def harness_optimizers():
-    return [harness.Optimizer("lion", build=lion, space={"lr": harness.Float(1e-5, 1e-2, log=True)}, source="Chen 2023")]
+    space = {"lr": harness.Float(1e-5, 1e-2, log=True)}
+    return [harness.Optimizer("lion", build=lion, space=space, source="Chen 2023")]
 '''
 OPTIMIZER = (
     "import harness\n@harness.hookimpl\ndef harness_optimizers():\n    return [harness.Optimizer({}, build=dict)]\n"
@@ -127,7 +128,9 @@ def test_what_a_plugin_prints_cannot_be_taken_for_an_answer(project):
 
 def test_a_part_named_by_a_broken_plugin_is_missed_with_that_plugins_reason(project):
     project.plugin("aaa", "import no_such_package, harness\nharness.Optimizer('adamz', build=harness.hookimpl)")
-    with pytest.raises(PluginError, match="'adamz' is mentioned in a plugin that could not be imported: aaa .*no_such"):
+    with pytest.raises(
+        PluginError, match=r"'adamz' is mentioned in a plugin that could not be imported: aaa .*no_such"
+    ):
         registry.load_catalog().find("optimizer", "adamz")
 
 

@@ -197,11 +197,8 @@ def test_arms_are_paired_by_equal_seeds_and_initial_weights(finished):
 
 
 def test_one_optimizer_under_two_names_is_one_set_of_untuned_runs_and_identical(project):
-    twins = RMSPROP.replace("return [", "return [harness.Optimizer('twin', build=torch.optim.RMSprop), ")
-    project.plugin("twins", twins).write(
-        suite={"arms": None, "tuning": None, "arm": [{"name": "a", "optimizer": "adam"}, {"name": "b", "optimizer": "adam"}],
-               "compare.baseline": "a"}
-    )  # fmt: skip
+    twins = [{"name": "a", "optimizer": "adam"}, {"name": "b", "optimizer": "adam"}]
+    project.write(suite={"arms": None, "tuning": None, "arm": twins, "compare.baseline": "a"})
     result = project.run("run", "suite.toml")
     assert result.code == 0
     assert len(list((project.folder / "results/suite/runs").glob("*/*.json"))) == 3

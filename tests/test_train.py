@@ -55,15 +55,22 @@ def constant(optimizer, steps, steps_per_epoch):
 
 
 def parts(
-    *, model=make_model, optimizer=torch.optim.Adam, loss=nn.CrossEntropyLoss, schedule=constant, strategy=FULL, **metrics
+    *,
+    model=make_model,
+    optimizer=torch.optim.Adam,
+    loss=nn.CrossEntropyLoss,
+    schedule=constant,
+    strategy=FULL,
+    **metrics,
 ):
+    own = {name: Metric(name, apply=apply, direction="maximize") for name, apply in metrics.items()}
     return train.Parts(
         model=Model("net", build=model),
         loss=Loss("loss", build=loss),
         optimizer=Optimizer("optimizer", build=optimizer),
         schedule=Schedule("schedule", build=schedule),
         strategy=strategy,
-        metrics={**METRICS, **{name: Metric(name, apply=apply, direction="maximize") for name, apply in metrics.items()}},
+        metrics={**METRICS, **own},
     )  # fmt: skip
 
 
@@ -115,7 +122,7 @@ def batches_of_epochs(epochs, size=16):
 
 
 def by_hand(groups, *, optimizer=torch.optim.Adam, lr=0.05, splits=None):
-    """Train on lists of batches, one list before each evaluation; the model's states and rows (split, loss, accuracy)."""
+    """Train on lists of batches, one list before each evaluation; states and rows (split, loss, accuracy)."""
     splits = splits or make_splits()
     order = torch.randperm(90, generator=torch.Generator().manual_seed(SEEDS["split"]))
     (x, y), (vx, vy) = [(splits.train[0][i], splits.train[1][i]) for i in (order[30:80], order[:30])]
@@ -265,7 +272,11 @@ def test_the_test_set_is_read_with_the_weights_of_the_best_validation(values, di
     model.load_state_dict(states[chosen - 1])
     x, y = make_splits().test
     with torch.no_grad():
-        expected = ("test", float(nn.functional.cross_entropy(model(x), y)), float((model(x).argmax(1) == y).float().mean()))
+        expected = (
+            "test",
+            float(nn.functional.cross_entropy(model(x), y)),
+            float((model(x).argmax(1) == y).float().mean()),
+        )
     assert scores(result, "test") == [expected]
     test_rows = [row[:3] for row in result["evaluations"] if row[3] == "test"]
     assert test_rows == [[float(chosen), 4 * chosen, 50 * chosen]] * 3
@@ -432,7 +443,9 @@ def test_a_penalty_is_part_of_what_is_minimised_and_not_of_the_scores():
         return torch.optim.SGD([{"params": group["params"]} for group in groups], lr=lr, weight_decay=1.0)
 
     other = run(payload(rule="last", epochs=1), parts(model=decayed, optimizer=every_tensor_decays))
-    for (name, found), expected in zip(pulled.models[0].named_parameters(), decayed.models[0].parameters(), strict=True):
+    for (name, found), expected in zip(
+        pulled.models[0].named_parameters(), decayed.models[0].parameters(), strict=True
+    ):
         torch.testing.assert_close(found, expected, msg=name)
     assert np.allclose([row[1:] for row in scores(one)], [row[1:] for row in scores(other)], atol=1e-5)
 
@@ -526,7 +539,7 @@ def test_a_loss_that_is_no_scalar_tensor_is_bad_output(value, found):
 
 
 def test_a_model_that_is_no_module_is_bad_output():
-    with pytest.raises(train.BadOutput, match="model 'model' built function, not an nn.Module"):
+    with pytest.raises(train.BadOutput, match=r"model 'model' built function, not an nn.Module"):
         run(payload(), parts(model=lambda shape, outputs: make_splits))
 
 

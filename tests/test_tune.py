@@ -15,12 +15,16 @@ from harness.hookspecs import Choice, Float, Int
 from harness.plan import DataFacts, Label
 from tests.small import FACTS, a_plan, failed, ok, share
 
-SPACE = {"optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True}, "batch_size": [8, 16, 32], "model.width": {"low": 2, "high": 20}}
+SPACE = {
+    "optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True},
+    "batch_size": [8, 16, 32],
+    "model.width": {"low": 2, "high": 20},
+}
 LABEL = Label("clouds-line", "sgd", 0, "tune", "tuned")
 
 
 def planned(folder, *, facts=FACTS, **changes):
-    """A plan with the small suite's tuning changed: `trials=5`, `sampler="gp"`, ..., or `compare.metric` spelled out."""
+    """A plan with the small suite's tuning changed: `trials=5`, `sampler="gp"`, ..., or dotted keys."""
     dotted = {name if "." in name else f"tuning.{name}": value for name, value in changes.items()}
     return a_plan(folder, {"tuning.space": SPACE, **dotted}, facts=facts)
 
@@ -289,7 +293,9 @@ def test_the_choice_is_optunas_own(tmp_path):
 
 def test_a_rebuilt_study_has_the_same_trials(tmp_path):
     study, _ = drive(planned(tmp_path, trials=4, **{"compare.metric": "loss"}), valued(None, 0.5, 0.25, 0.75))
-    as_read = {t.number: {**t.hyperparameters, "model.width": float(t.hyperparameters["model.width"])} for t in study.trials}
+    as_read = {
+        t.number: {**t.hyperparameters, "model.width": float(t.hyperparameters["model.width"])} for t in study.trials
+    }
     rebuilt = tune.rebuild("name", "minimize", study.space, as_read, {t.number: t.told for t in study.trials})
     assert rebuilt.study_name == "name"
     assert [trial.params for trial in rebuilt.trials] == [dict(trial.hyperparameters) for trial in study.trials]

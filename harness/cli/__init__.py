@@ -37,9 +37,9 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from harness.catalog import nearest
-
         if args and args[0] not in self.commands and not args[0].startswith("-"):
+            from harness.catalog import nearest
+
             near = nearest(args[0], self.commands)
             hint = f"; did you mean '{near}'?" if near else ""
             if args[0].endswith(".toml"):

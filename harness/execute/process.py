@@ -62,10 +62,12 @@ class ProcessExecutor:
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Outcomes of the processes that ended; one killed from outside is begun again."""
-        ready = connection.wait([running.messages for running in self._running], timeout=seconds)
+        # A child of a run may hold its pipe open, so that the end of the process has to be seen by itself.
+        ends = [end for running in self._running for end in (running.messages, running.process.sentinel)]
+        ready = connection.wait(ends, timeout=seconds)
         outcomes = []
         for running in list(self._running):
-            if running.messages in ready:
+            if running.messages in ready or running.process.sentinel in ready:
                 outcome = self._finish(running)
             elif time.monotonic() - running.begun > self._time_limit:
                 outcome = self._time_out(running)
@@ -112,8 +114,12 @@ class ProcessExecutor:
         for running in list(self._running):
             _end(running.process, patience=0)
             self._drop(running)
-        # There is no public way to end the server before the interpreter ends.
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        # There is no public way to end the server before the interpreter ends. It is killed first, since it would wait
+        # for whatever a run left behind in a session of its own.
+        server = forkserver._forkserver
+        if (pid := server._forkserver_pid) is not None:  # type: ignore[attr-defined]
+            os.kill(pid, signal.SIGKILL)
+        server._stop()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -135,7 +141,7 @@ def _server_environment(threads: int, preload: Sequence[Mapping[str, Any]]) -> I
 def _receive(messages: connection.Connection) -> Any:
     """The message, or None where the process ended without one that can be read."""
     try:
-        return json.loads(messages.recv_bytes(LARGEST_MESSAGE))
+        return json.loads(messages.recv_bytes(LARGEST_MESSAGE)) if messages.poll() else None
     except (EOFError, OSError, ValueError):
         return None
 

@@ -37,13 +37,20 @@ class SerialExecutor:
 
 @contextlib.contextmanager
 def _unchanged_process() -> Iterator[None]:
-    """Give the caller's generators, threads and determinism setting back."""
+    """Give the caller's generators and settings of torch back, whatever a plugin did to them."""
     import torch
+    from torch.backends import cudnn
+    from torch.utils import deterministic
 
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill, benchmark = deterministic.fill_uninitialized_memory, cudnn.benchmark  # type: ignore[attr-defined]
     try:
         with torch.random.fork_rng():
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_default_dtype(dtype)
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        deterministic.fill_uninitialized_memory, cudnn.benchmark = fill, benchmark  # type: ignore[attr-defined]

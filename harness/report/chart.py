@@ -41,6 +41,11 @@ def chart(
     # A line must not end inside "n = 5".
     caption = caption.replace("n = ", "n\u00a0=\u00a0")
     alt = alt or f"{title}. {caption}"
-    with look():
-        svg = svg_text(draw(frame, view), name=f"fig-{name}", title=alt)
+    svg = drawn(draw, frame, view, name=f"fig-{name}", title=alt)
     return Chart(name, problem, title, caption, alt, frame.reset_index(drop=True), svg)
+
+
+def drawn(draw: Draw, frame: pd.DataFrame, view: View, *, name: str, title: str) -> str:
+    """The drawing as an `<svg>` element, whose ids begin with the name."""
+    with look():
+        return svg_text(draw(frame, view), name=name, title=title)

@@ -20,10 +20,9 @@ from harness.report.plotting import (
     canvas,
     few_ticks,
     place,
-    reach,
-    strip,
     tagged,
 )
+from harness.report.rows import bar, beyond, dots, reach
 from harness.report.values import failed_words
 from harness.report.view import UNTUNED, View, difference_axis, short
 from harness.verdict.format import Measure, count, percent
@@ -129,17 +128,17 @@ def _panels(frame: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def _limits(part: pd.DataFrame) -> tuple[float, float]:
-    """Limits of a panel's axis; single replicates may lie beyond."""
-    bars, dots = part[part["mark"] == "mean"], part[part["mark"] == "replicate"]
-    margin = part.loc[part["mark"] == "margin", ["lo", "hi"]]
-    marks = [0.0, *bars["difference"].astype(float), *margin.to_numpy(float).ravel()]
-    return reach(bars[["lo", "hi"]].to_numpy(float).ravel().tolist(), dots["difference"].astype(float).tolist(), marks)
+    """Limits of a panel's axis, judged by the declared rows first, the narrowest before the wider ones."""
+    means, margin = part[part["mark"] == "mean"], part[part["mark"] == "margin"]
+    widths = means.assign(other=means["group"] != "primary", width=means["hi"] - means["lo"])
+    bars = widths.sort_values(["other", "width"], kind="stable")[["lo", "hi"]].to_numpy(float).tolist()
+    alone = means.loc[means["lo"].isna(), "difference"]
+    marks = [0.0, *alone.astype(float), *margin[["lo", "hi"]].to_numpy(float).ravel()]
+    return reach(bars, part.loc[part["mark"] == "replicate", "difference"].astype(float).tolist(), marks)
 
 
 def _clipped(part: pd.DataFrame) -> bool:
-    low, high = _limits(part)
-    dots = part.loc[part["mark"] == "replicate", "difference"].astype(float)
-    return bool(((dots < low) | (dots > high)).any())
+    return beyond(_limits(part), part[["difference", "lo", "hi"]].to_numpy(float).ravel().tolist())
 
 
 def _draw(frame: pd.DataFrame, view: View) -> Figure:
@@ -233,25 +232,18 @@ def _heading(axes: Axes, rows: pd.DataFrame, group: str, top: float) -> None:
 def _row(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
     style, mean = view.styles[str(rows["arm"].iat[0])], rows[rows["mark"] == "mean"].iloc[0]
     setting = str(mean["setting"])
-    if math.isfinite(mean["lo"]):
-        axes.plot([mean["lo"], mean["hi"]], [middle - 0.06] * 2, color=style.colour, linewidth=2.4, zorder=3)
-    if math.isfinite(mean["difference"]):
-        axes.plot(
-            mean["difference"],
-            middle - 0.06,
-            marker=style.marker,
-            markersize=8,
-            color=style.colour,
-            markerfacecolor=style.colour,
-            markeredgecolor="#ffffff",
-            markeredgewidth=0.9,
-            zorder=4,
-        )
-    dots = rows[rows["mark"] == "replicate"]
-    strip(axes, dots, x="difference", at=middle + 0.13, style=style, hollow=setting == UNTUNED)
+    bar(axes, mean, x="difference", at=middle - 0.06, style=style)
+    dots(
+        axes,
+        rows[rows["mark"] == "replicate"],
+        x="difference",
+        at=middle + 0.13,
+        style=style,
+        hollow=setting == UNTUNED,
+    )
     name = short(str(mean["arm"]))
     if mean["group"] == "leader":
-        name = f"{short(str(mean['arm']), 11)} against {short(str(mean['baseline']), 11)}"
+        name = f"{short(str(mean['arm']), 11)} vs {short(str(mean['baseline']), 11)}"
     _beside(axes, name, middle - 0.07, weight="bold" if mean["group"] == "primary" else "normal")
     _beside(axes, wording.verdict(str(mean["verdict"])), middle + 0.12, color=MUTED, size=8.5)
     _beside(axes, _numbers(mean, view.measure, view.suite.compare.margin or 0.0), middle - 0.02, right=True)
@@ -309,17 +301,19 @@ def _caption(view: View, rows: pd.DataFrame, frame: pd.DataFrame) -> str:
     n = sorted({int(value) for value in rows["n"]}) if len(rows) else [0]
     size = count(n[0], "replicate") if len(n) == 1 else f"{n[0]} to {n[-1]} replicates"
     margin, failed = view.suite.compare.margin, failed_words(view)
-    groups = set(rows["group"]) if len(rows) else set()
+    groups, has_bars = set(rows["group"]), bool(frame.loc[frame["mark"] == "mean", "lo"].notna().any())
     parts = [
         f"Each row compares an arm with {view.baseline}; right of zero the arm is better. Small dots are "
-        f"the differences of single replicates{f' ({failed})' if failed else ''}, the large marker is their mean, the "
-        f"bar its interval. n = {size} per row.",
-        "An arrow at the edge stands for replicates that lie beyond it, with their values."
+        f"the differences of single replicates{f' ({failed})' if failed else ''}, the large marker is their mean"
+        f"{', the bar its interval' if has_bars else ''}. n = {size} per row.",
+        "An arrow at the edge stands for what lies beyond it: an interval, whose ends stand at the right, or single "
+        "replicates, with their values."
         if any(map(_clipped, _panels(frame)))
         else "",
-        "No margin was declared."
-        if margin is None
-        else "A bar that lies wholly right of the grey margin is a gain of more than the margin.",
+        "No margin was declared." if margin is None else "",
+        "A bar that lies wholly right of the grey margin is a gain of more than the margin."
+        if margin is not None and has_bars
+        else "",
         "Below the declared rows all is exploratory and not adjusted for many comparisons." if len(groups) > 1 else "",
         "The leading arm is also compared with the arms that are not the baseline." if "leader" in groups else "",
         "Hollow dots: every arm at its defaults, on an axis of another range." if UNTUNED in groups else "",

@@ -144,25 +144,8 @@ def scatter(axes: Axes, data: pd.DataFrame, *, x: str, y: str, style: ArmStyle, 
         seaborn.scatterplot(seen, x=x, y=y, color=style.colour, legend=False, ax=axes, **look)
 
 
-def reach(bars: Sequence[float], dots: Sequence[float], marks: Sequence[float] = ()) -> tuple[float, float]:
-    """Limits of an axis that holds all bars and marks, and the dots no further off than their whole width.
-
-    A single run far away would squash all else; without a bar to judge by, every dot is held.
-    """
-    held = [value for value in (*bars, *marks) if math.isfinite(value)]
-    if not any(map(math.isfinite, bars)):
-        return pad_limits([*held, *dots], 0.05)
-    low, high = min(held), max(held)
-    width = high - low
-    return pad_limits([low, high, *(dot for dot in dots if low - width <= dot <= high + width)], 0.05)
-
-
 def strip(axes: Axes, data: pd.DataFrame, *, x: str, at: float, style: ArmStyle, hollow: bool) -> None:
-    """A row of small dots at a height, one per replicate; failed ones are crosses, those beyond the axis arrows."""
-    low, high = axes.get_xlim()
-    _arrow(axes, sorted(data.loc[data[x] < low, x]), at, style, right=False)
-    _arrow(axes, sorted(data.loc[data[x] > high, x]), at, style, right=True)
-    data = data[(data[x] >= low) & (data[x] <= high)]
+    """A row of small dots at a height, one per replicate; failed ones are crosses."""
     for failed, marker in ((False, "o"), (True, "x")):
         some = data[(data["failed"].fillna(False).astype(bool) == failed) & data[x].notna()]
         if len(some):
@@ -183,26 +166,6 @@ def strip(axes: Axes, data: pd.DataFrame, *, x: str, at: float, style: ArmStyle,
                 edgecolor=style.colour,
                 facecolor="none" if hollow and not failed else style.colour,
             )
-
-
-def _arrow(axes: Axes, values: Sequence[float], at: float, style: ArmStyle, *, right: bool) -> None:
-    """An arrow at the edge, with the values that lie beyond it."""
-    if not values:
-        return
-    across = axes.get_yaxis_transform()
-    marker = ">" if right else "<"
-    axes.plot(float(right), at, marker=marker, markersize=6, color=style.colour, transform=across, clip_on=False)
-    axes.annotate(
-        ", ".join(f"{value:.3g}" for value in values[:3]) + (", …" if len(values) > 3 else ""),
-        (float(right), at),
-        (-7 if right else 7, 0),
-        xycoords=across,
-        textcoords="offset points",
-        ha="right" if right else "left",
-        va="center_baseline",
-        color=MUTED,
-        fontsize=8,
-    )
 
 
 def swatch(style: ArmStyle) -> str:

@@ -36,7 +36,10 @@ REFERENCES = {
         "Choi et al. 2019, On empirical comparisons of optimizers for deep learning",
         "https://arxiv.org/abs/1910.05446",
     ),
-    "optuna": ("Akiba et al. 2019, Optuna", "https://arxiv.org/abs/1907.10902"),
+    "optuna": (
+        "Akiba et al. 2019, Optuna: a next-generation hyperparameter optimization framework",
+        "https://arxiv.org/abs/1907.10902",
+    ),
     "random": ("Bergstra and Bengio 2012, Random search for hyper-parameter optimization", ""),
     "qmc": (
         "Bousquet et al. 2017, Critical hyper-parameters: no random, no cry",
@@ -227,7 +230,7 @@ def _intervals(view: View) -> str:
 
 def _adjustment(view: View) -> str:
     primary = view.primary
-    if primary.empty:
+    if primary.empty or _pairs(view).empty:
         return ""
     family, level = int(primary["family_size"].max()), float(primary["level"].dropna().max())
     text = (

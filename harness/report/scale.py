@@ -49,11 +49,7 @@ class Scale:
             few_ticks(axes.yaxis, ticks)
             return
         axes.set_yscale("function", functions=(self._place, self._value))
-        places = self._place(np.array(list(values), float)).tolist()
-        low, high = pad_limits(places, air)
-        # Beyond the best possible value there is nothing to show.
-        if self.measure.sign > 0:
-            high = max(min(high, 0.0), *(place for place in places if math.isfinite(place)))
+        low, high = pad_limits(self._place(np.array(list(values), float)).tolist(), air)
         axes.set_ylim(*self._value(np.array([low, high])))
         axes.yaxis.set_major_locator(FixedLocator(self._ticks(axes, low, high)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_text(value)))

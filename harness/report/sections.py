@@ -13,7 +13,8 @@ from harness.report.cost import cost
 from harness.report.curves import curves
 from harness.report.forest import forest
 from harness.report.layout import Table
-from harness.report.tuning import history, sensitivity
+from harness.report.sensitivity import sensitivity
+from harness.report.tuning import history
 from harness.report.values import slopes, values
 from harness.report.view import View
 from harness.verdict.format import count
@@ -26,7 +27,6 @@ class Answer:
     sentence: str
     word: str
     tone: str
-    arm: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,6 @@ def answers(view: View, *, primary: bool) -> list[Answer]:
             str(row["sentence"]),
             wording.verdict(str(row["verdict"])),
             wording.tone(str(row["verdict"])),
-            str(row["arm"]),
         )
         for row in [*results.ordered_comparisons(view), *_other_kinds(view)]
         if bool(row["primary"]) == primary

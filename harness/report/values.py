@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -17,11 +16,10 @@ from harness.report.plotting import (
     category_axis,
     few_ticks,
     place,
-    reach,
     replicate_lines,
-    strip,
     tagged,
 )
+from harness.report.rows import bar, beyond, dots, reach
 from harness.report.scale import scale_of, stretched
 from harness.report.view import UNTUNED, View, short, value_axis
 from harness.verdict.format import count
@@ -42,9 +40,20 @@ def values(view: View, problem: str) -> Chart | None:
         name="values",
         problem=problem,
         title=f"Test {words} of each final run (not for pairwise reading)",
-        caption=f"Small dots are final runs, one per replicate; the large marker is the mean, the bar its t-interval. "
-        f"{_runs(view, problem)}{_beyond(view, frame)} Two bars that overlap say nothing about a difference: runs are "
-        "paired, and what replicates share widens both bars alike. For comparisons read the paired differences.",
+        caption=_values_caption(view, problem, frame),
+    )
+
+
+def _values_caption(view: View, problem: str, frame: pd.DataFrame) -> str:
+    bars = bool(frame["lo"].notna().any())
+    marks = "the large marker is the mean, the bar its t-interval" if bars else "the large marker is the mean"
+    advice = (
+        " Two bars that overlap say nothing about a difference: runs are paired, and what replicates share widens both "
+        "bars alike. For comparisons read the paired differences."
+    )
+    return (
+        f"Small dots are final runs, one per replicate; {marks}. {_runs(view, problem)}{_beyond(view, frame)}"
+        f"{advice if bars else ''}"
     )
 
 
@@ -66,13 +75,14 @@ def values_frame(view: View, problem: str) -> pd.DataFrame:
 
 
 def _beyond(view: View, frame: pd.DataFrame) -> str:
-    """What a caption must say when dots lie outside of their axis."""
-    for setting in view.settings(frame):
-        part = frame[frame["setting"] == setting]
-        low, high = _limits(part)
-        if not part.loc[part["mark"] == "run", "value"].between(low, high).all():
-            return " An arrow at the edge stands for runs that lie beyond it, with their values."
-    return ""
+    """What a caption must say when something lies outside of its axis."""
+    parts = [frame[frame["setting"] == setting] for setting in view.settings(frame)]
+    if not any(beyond(_limits(part), part[["value", "lo", "hi"]].to_numpy(float).ravel().tolist()) for part in parts):
+        return ""
+    return (
+        " An arrow at the edge stands for what lies beyond it: an interval, whose ends stand in the table below, or "
+        "single runs, with their values."
+    )
 
 
 def _points(finals: pd.DataFrame, factor: int) -> list[dict[str, Any]]:
@@ -117,31 +127,20 @@ def _values_panel(axes: Axes, part: pd.DataFrame, view: View, height: float) -> 
 
 
 def _limits(part: pd.DataFrame) -> tuple[float, float]:
-    """Limits of a panel's axis; single runs may lie beyond."""
-    bars, dots = part[part["mark"] == "mean"], part[part["mark"] == "run"]
-    ends = bars[["lo", "hi"]].to_numpy(float).ravel().tolist()
-    return reach(ends, dots["value"].astype(float).tolist(), bars["value"].astype(float).tolist())
+    """Limits of a panel's axis, judged by the narrowest intervals first."""
+    means, runs = part[part["mark"] == "mean"], part[part["mark"] == "run"]
+    widths = means.assign(width=means["hi"] - means["lo"]).sort_values("width", kind="stable")
+    marks = means.loc[means["lo"].isna(), "value"].astype(float).tolist()
+    return reach(widths[["lo", "hi"]].to_numpy(float).tolist(), runs["value"].astype(float).tolist(), marks)
 
 
 def _draw_arm(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
     arm, setting = str(rows["arm"].iat[0]), str(rows["setting"].iat[0])
     style = view.styles[arm]
     for _, mean in rows[rows["mark"] == "mean"].iterrows():
-        if math.isfinite(mean["lo"]):
-            axes.plot([mean["lo"], mean["hi"]], [middle - 0.06] * 2, color=style.colour, linewidth=2.2, zorder=3)
-        if math.isfinite(mean["value"]):
-            axes.plot(
-                mean["value"],
-                middle - 0.06,
-                marker=style.marker,
-                markersize=7.5,
-                color=style.colour,
-                markeredgecolor="#ffffff",
-                markeredgewidth=0.9,
-                zorder=4,
-            )
+        bar(axes, mean, x="value", at=middle - 0.06, style=style)
     runs = rows[rows["mark"] == "run"]
-    strip(axes, runs, x="value", at=middle + 0.11, style=style, hollow=setting == UNTUNED)
+    dots(axes, runs, x="value", at=middle + 0.11, style=style, hollow=setting == UNTUNED)
     _name(axes, short(arm), middle)
 
 
@@ -189,7 +188,8 @@ def _draw_slopes(frame: pd.DataFrame, view: View) -> Figure:
     arms = list(dict.fromkeys(frame["arm"]))
     crowded = len(arms) > 6
     # Labels are turned by 40 degrees: their height grows with their length.
-    below = 0.5 + (0.058 * max(len(short(arm)) for arm in arms) if crowded else 0.0)
+    names = [short(arm, 16 if crowded else 26) for arm in arms]
+    below = 0.5 + (0.058 * max(map(len, names)) if crowded else 0.0)
     figure = canvas(0.15 + 2.9 + below)
     axes = place(figure, 0.75, 0.15, 8.5 if len(arms) > 3 else 1.2 + 1.9 * len(arms), 2.9)
     data = frame.assign(at=frame["arm"].map({arm: at for at, arm in enumerate(arms)}))
@@ -212,7 +212,7 @@ def _draw_slopes(frame: pd.DataFrame, view: View) -> Figure:
                 )
     axes.set_xlim(-0.35, len(arms) - 0.65)
     axes.grid(False, axis="x")
-    category_axis(axes.xaxis, [short(arm) for arm in arms])
+    category_axis(axes.xaxis, names)
     if crowded:
         axes.tick_params(axis="x", rotation=40)
         for label in axes.get_xticklabels():

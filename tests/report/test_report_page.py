@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from harness.report import write
+from harness.report import prose, results, write
+from harness.report.view import View
 from harness.tables import frame
 
-SCRIPT = "<script>alert(1)</script>"
 VOID = {"meta", "link", "br", "img", "input", "hr", "path", "use", "rect"}
 
 
@@ -59,24 +59,25 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write(synthetic.findings(), tmp_path_factory.mktemp("base")).read_text(encoding="utf-8")
+def base(base_folder: Path) -> str:
+    return (base_folder / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def built(folder: Path, **options: object) -> str:
     return write(synthetic.findings(**options), folder).read_text(encoding="utf-8")  # type: ignore[arg-type]
 
 
-def test_first_words_of_the_page_are_the_headline(base: str) -> None:
+def test_page_begins_with_the_question_and_its_answer(base: str) -> None:
     body = Page(base[base.index("<body>") :])
-    assert body.text.startswith("On mnist-cnn, momentum and adam are better than sgd in test accuracy.")
+    question = "Tuned alike, which optimizer trains the article's CNN best on MNIST?"
+    assert body.text.startswith(f"{question} On mnist-cnn, momentum and adam are better than sgd in test accuracy.")
+    assert "<h1>On mnist-cnn" in base
 
 
-def test_every_verdict_sentence_stands_in_page_and_markdown(tmp_path: Path) -> None:
-    findings = synthetic.findings()
-    page = Page(write(findings, tmp_path).read_text(encoding="utf-8"))
-    markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
-    sentences = findings.tables["comparisons"]["sentence"]
+def test_every_verdict_sentence_stands_in_page_and_markdown(base: str, base_folder: Path) -> None:
+    page = Page(base)
+    markdown = (base_folder / "report" / "report.md").read_text(encoding="utf-8")
+    sentences = synthetic.findings().tables["comparisons"]["sentence"]
     assert len(sentences) == 5
     assert all(sentence in page.text and sentence in markdown for sentence in sentences)
 
@@ -86,6 +87,12 @@ def test_primary_verdicts_carry_a_word_and_a_colour(base: str) -> None:
     badges = [attributes["class"] for attributes in page.all("span") if attributes.get("class", "").startswith("badge")]
     assert badges[:2] == ["badge good", "badge good"]
     assert base.index(">better</span>") < base.index('id="scope"')
+
+
+def test_hiding_an_arm_leaves_its_verdict(base: str) -> None:
+    verdicts = [item["class"] for item in Page(base).all("li") if "class" in item]
+    assert verdicts.count("good") == 5
+    assert not any("arm-" in classes for classes in verdicts)
 
 
 def test_page_asks_no_network_for_anything(base: str) -> None:
@@ -190,9 +197,10 @@ def test_scope_box_says_what_was_done(base: str) -> None:
         assert said in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_partial_results_say_so_at_the_top(tmp_path: Path) -> None:
     page = Page(built(tmp_path, missing=frozenset({("momentum", 4), ("adam", 4)})))
-    assert page.text.index("Partial results: 116 of 120 runs done") < page.text.index("Tuned alike")
+    assert page.text.index("Partial results: 116 of 120 runs done") < page.text.index("momentum against sgd")
     assert "Partial results" in (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
 
 
@@ -207,6 +215,7 @@ def test_failed_final_run_is_listed_counted_and_crossed(tmp_path: Path) -> None:
     assert "A failed final run counts as the metric's floor (10.00 %)." in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_failures_the_page_says_none(tmp_path: Path) -> None:
     assert "None: no run failed." in Page(built(tmp_path, arms=("sgd", "momentum"))).text
 
@@ -224,6 +233,7 @@ def test_one_replicate_has_no_coloured_verdict(tmp_path: Path) -> None:
     badges = {value for value in page.values("class") if value.startswith("badge")}
     assert badges == {"badge none"}
     assert "no interval" in page.text
+    assert not re.search(r"\bbars?\b|declared comparisons? (is|form)", page.text)
 
 
 def test_minimised_metric_in_its_own_unit(tmp_path: Path) -> None:
@@ -260,18 +270,20 @@ def test_an_arm_that_always_fails_is_shown_as_such(tmp_path: Path) -> None:
 
 
 def test_a_failed_arm_without_floor_has_no_mean(tmp_path: Path) -> None:
-    text = Page(built(tmp_path, metric="loss", margin=None, failed=frozenset({("adam", 1)}))).text
+    text = Page(built(tmp_path, metric="loss", margin=None, trials=0, failed=frozenset({("adam", 1)}))).text
     assert "a failed run has no value and is not drawn" in text
     assert "The metric has no floor" in text
 
 
 def test_several_problems_have_a_figure_each(tmp_path: Path) -> None:
-    text = built(tmp_path, problems=("mnist-cnn", "fashion-cnn"), trials=0, untuned=False)
+    few = {"arms": ("sgd", "adam"), "replicates": 3, "trials": 0, "untuned": False, "epochs": 1}
+    text = built(tmp_path, problems=("mnist-cnn", "fashion-cnn"), **few)
     assert {"figure-forest-1-mnist-cnn", "figure-forest-2-fashion-cnn"} <= set(Page(text).values("id"))
     ids = Page(text).values("id")
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_times_are_blank_when_they_cannot_be_compared(tmp_path: Path) -> None:
     remark = synthetic.remark("H008", "W", "18 of 90 runs overlapped with others", "run again with fewer workers")
     text = built(tmp_path, remarks=(remark,))
@@ -280,39 +292,39 @@ def test_times_are_blank_when_they_cannot_be_compared(tmp_path: Path) -> None:
     assert not (tmp_path / "report" / "figures" / "cost.svg").exists()
 
 
-def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
-    names = (SCRIPT, "$\\frac$", "=cmd()|'x'", "_hidden", "a" * 64)
-    text = built(
-        tmp_path,
-        arms=names,
-        problems=("<img src=x onerror=alert(2)>",),
-        reason=f"</td>{SCRIPT}",
-        question='"><svg onload=alert(4)>',
-        headline="<b>bold</b> {{ 7*7 }}",
-    )
-    page = Page(text)
+def test_hostile_text_is_shown_as_text(hostile_folder: Path) -> None:
+    page = Page((hostile_folder / "report" / "report.html").read_text(encoding="utf-8"))
     assert len(page.all("script")) == 1
     assert not page.all("img")
     assert not page.all("b") or all("onload" not in attributes for attributes in page.all("svg"))
     assert "<b>bold</b> {{ 7*7 }}" in page.text
+    names = ("<script>alert(1)</script>", "$\\frac$", "=cmd()|'x'", "_hidden", "a" * 64)
     assert all(name in page.text for name in names)
-    markdown = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    markdown = (hostile_folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "<script" not in markdown
     assert "<img" not in markdown
 
 
-def test_thirty_arms_stay_under_two_megabytes(tmp_path: Path) -> None:
-    path = write(synthetic.findings(arms=tuple(f"arm{i:02d}" for i in range(30)), replicates=2, trials=2), tmp_path)
-    assert path.stat().st_size < 2_000_000
+def test_thirty_arms_stay_under_two_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.chart.drawn", lambda *_, **__: f"<svg>{300_000 * 'm'}</svg>")
+    path = write(synthetic.findings(arms=tuple(f"arm{i:02d}" for i in range(30))), tmp_path)
+    assert 1_500_000 < path.stat().st_size < 2_000_000
     looks = re.findall(r'<svg class="mark".*?</svg>', path.read_text(encoding="utf-8"))
     assert len(set(looks)) == 30
 
 
+def test_many_arms_get_panels_and_figures_of_their_own(tmp_path: Path) -> None:
+    few = {"replicates": 2, "trials": 1, "epochs": 1, "untuned": False}
+    page = Page(built(tmp_path, arms=tuple(f"arm{i}" for i in range(9)), **few))
+    assert {"figure-curves", "figure-sensitivity1", "figure-sensitivity2"} <= set(page.values("id"))
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_figures_that_do_not_fit_are_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.report.page.INLINE", 40_000)
     text = built(tmp_path)
     assert '<a href="figures/curves.svg">' in text
-    assert "fig-forest-title" in text
+    assert "<title>fig-forest " in text
     assert len(text) < 200_000
 
 
@@ -321,33 +333,31 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import synthetic
 from harness.report import write
-from harness.tables import frame
 from pathlib import Path
-write(synthetic.findings(problems=("one", "two"), replicates=3, trials=2, epochs=2), Path(sys.argv[2]))
+write(synthetic.findings(), Path(sys.argv[2]))
 """
 
 
-def test_two_processes_build_equal_bytes(tmp_path: Path) -> None:
-    for name, seed in (("a", "1"), ("b", "2")):
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", BUILD, str(Path(__file__).parent), str(tmp_path / name)],
-            check=True,
-            timeout=300,
-            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": ":".join(sys.path)},
-        )
-    files = {name: sorted(p.relative_to(tmp_path / name) for p in (tmp_path / name).rglob("*.*")) for name in "ab"}
-    assert files["a"] == files["b"]
-    assert len(files["a"]) > 20
-    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files["a"])
+def test_another_process_builds_equal_bytes(base_folder: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", BUILD, str(Path(__file__).parent), str(tmp_path)],
+        check=True,
+        timeout=300,
+        env={"PYTHONHASHSEED": "1", "PATH": "", "PYTHONPATH": ":".join(sys.path)},
+    )
+    files = {root: sorted(p.relative_to(root) for p in root.rglob("*.*")) for root in (base_folder, tmp_path)}
+    assert files[base_folder] == files[tmp_path]
+    assert len(files[tmp_path]) == 17
+    assert all((base_folder / f).read_bytes() == (tmp_path / f).read_bytes() for f in files[tmp_path])
 
 
-def test_page_knows_neither_folder_nor_clock(tmp_path: Path) -> None:
-    text = built(tmp_path)
-    assert str(tmp_path) not in text
-    assert "/work/" not in text
-    assert not re.search(r"\d\d:\d\d:\d\d", text)
+def test_page_knows_neither_folder_nor_clock(base: str, base_folder: Path) -> None:
+    assert str(base_folder) not in base
+    assert str(Path.cwd()) not in base
+    assert not re.search(r"\d\d:\d\d:\d\d", base)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_figures_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     built(tmp_path)
     folder = tmp_path / "report" / "figures"
@@ -359,6 +369,7 @@ def test_figures_of_an_earlier_report_are_removed(tmp_path: Path) -> None:
     assert (folder / "mine.txt").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_linked_report_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "report").symlink_to(tmp_path / "elsewhere")
@@ -367,6 +378,7 @@ def test_linked_report_folder_is_refused(tmp_path: Path) -> None:
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_latex_table_has_one_row_per_arm_and_escapes(tmp_path: Path) -> None:
     built(tmp_path, arms=("sgd", "my_arm & co", "100%"), untuned=False)
     text = (tmp_path / "report" / "tables" / "summary.tex").read_text(encoding="utf-8")
@@ -380,3 +392,81 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
     findings = synthetic.findings()
     with pytest.raises(ValueError, match="planned must be"):
         type(findings)(**{**findings.__dict__, "counts": {**findings.counts, "ok": 1}})
+
+
+def said(view: View) -> dict[str, str]:
+    """The scope box by its terms."""
+    return dict(prose.scope(view))
+
+
+def asked(*, tuning: dict[str, object] | None = None, **options: object) -> View:
+    """Findings of a suite with other tuning options; nothing is drawn."""
+    findings = synthetic.findings(**options)  # type: ignore[arg-type]
+    suite = findings.suite
+    changed = dataclasses.replace(suite, tuning=dataclasses.replace(suite.tuning, **(tuning or {})))
+    return View(dataclasses.replace(findings, suite=changed))
+
+
+def test_what_varied_is_what_a_seed_decides() -> None:
+    varied = (
+        "training and validation split, the tuning study and the setting it chose, initial weights, order of examples"
+    )
+    view = asked()
+    assert said(view)["Varied between replicates"] == varied
+    view.suite.settings[0].values["model"]["dropout"] = 0.1  # type: ignore[index, call-overload]
+    assert said(view)["Varied between replicates"] == f"{varied}, dropout"
+
+
+def test_what_is_searched_is_not_held_equal() -> None:
+    held = said(asked())["Held equal"]
+    assert "model cnn (activation relu)" in held
+    assert "batch size" not in held
+    assert "batch size 64" in said(asked(trials=0, untuned=False))["Held equal"]
+
+
+def test_a_unit_of_n_has_a_study_only_when_tuned() -> None:
+    assert said(asked())["Unit of n"] == "one replicate: its own split, tuning study and seeds; 5 planned"
+    assert said(asked(trials=0, untuned=False))["Unit of n"] == "one replicate: its own split and seeds; 5 planned"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "how", "source"),
+    [
+        ("random", "random search", "Bergstra and Bengio 2012"),
+        ("qmc", "quasi-random search", "Bousquet et al. 2017"),
+        ("tpe", "a tree-structured Parzen estimator", "Watanabe 2023"),
+        ("gp", "a Gaussian process", "Snoek et al. 2012"),
+    ],
+)
+def test_methods_name_the_sampler_and_its_source(sampler: str, how: str, source: str) -> None:
+    view = asked(tuning={"sampler": sampler})
+    assert f"6 trials, proposed by {how} (Optuna)" in prose.methods(view)
+    cited = " ".join(text for text, _ in prose.references(view))
+    assert source in cited
+    assert sum(name in cited for name in ("Bergstra", "Bousquet", "Watanabe", "Snoek")) == 1
+
+
+def test_without_tuning_no_source_on_tuning_is_cited() -> None:
+    view = asked(trials=0, untuned=False)
+    assert "Nothing was tuned: every arm ran as the suite gives it" in prose.methods(view)
+    cited = " ".join(text for text, _ in prose.references(view))
+    assert not re.search("Optuna|Optimizer|optimizers", cited)
+
+
+def test_papers_on_optimizers_are_cited_when_optimizers_are_compared() -> None:
+    view = asked()
+    assert "Choi" in " ".join(text for text, _ in prose.references(view))
+    for setting in view.suite.settings:
+        setting.values["optimizer"] = {"use": "adam", "lr": 0.01}
+    assert "Choi" not in " ".join(text for text, _ in prose.references(view))
+
+
+def test_one_arm_is_not_called_paired() -> None:
+    assert "paired" not in prose.methods(asked(arms=("sgd",), trials=0, untuned=False))
+
+
+def test_estimated_numbers_of_replicates_are_rounded() -> None:
+    findings = synthetic.findings()
+    findings.tables["comparisons"]["more"] = 311_760
+    text = " ".join(cell.text for row in results.robustness(View(findings)).rows for cell in row.cells)
+    assert "310,000 (1 to 14)" in text

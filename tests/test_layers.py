@@ -1,0 +1,265 @@
+"""Imports go down the layers of CONTRIBUTING.md, and what is heavy or dangerous stays where it is allowed."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness
+
+ROOT = Path(__file__).parents[1]
+CORE = Path(harness.__file__).parent
+TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path in sorted(CORE.rglob("*.py"))}
+
+# Who may import a library at all: files, or folders with a slash at the end.
+TORCH = (
+    "blocks.py", "data.py", "probe.py", "strategies.py", "train.py",
+    "execute/work.py", "execute/serial.py", "testing/",
+)  # fmt: skip
+FRAMES = ("csvtext.py", "datapackage.py", "results.py", "tables.py", "verdict/", "report/")
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "torch": TORCH,
+    "torchvision": (),
+    "safetensors": (),
+    "optuna": ("tune.py", "results.py"),
+    "pandas": FRAMES,
+    "numpy": (*FRAMES, "testing/"),
+    "scipy": ("verdict/",),
+    "statsmodels": (),
+    "sklearn": (),
+    "seaborn": ("report/",),
+    "matplotlib": ("report/",),
+    "jinja2": ("report/",),
+    "markupsafe": ("report/",),
+    "pydantic": ("schema.py",),
+    "pydantic_core": ("schema.py",),
+    "annotated_types": ("schema.py",),
+    "click": ("cli/",),
+    "rich": ("progress.py",),
+    "filelock": ("store.py",),
+    "platformdirs": ("locations.py",),
+    "pluggy": ("hookspecs.py", "describe.py"),
+    "pytest": (),
+    "psutil": (),
+}
+# Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
+LAYERS = (
+    ("errors.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "__init__.py"),
+    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "store.py"),
+    ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
+    ("suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite.py"),
+    ("plan.py",),
+    ("tune.py", "blocks.py", "strategies.py", "data.py", "train.py", "probe.py", "execute/"),
+    ("coordinator.py",),
+    ("columns.py", "tables.py", "datapackage.py", "verdict/", "report/"),
+    ("session.py", "results.py", "progress.py", "testing/"),
+    ("cli/", "__main__.py"),
+)
+# Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
+UPWARD = {
+    ("describe.py", "probe.py"),
+    ("describe.py", "execute/server.py"),
+    ("__init__.py", "results.py"),
+}
+
+
+def within(name: str, allowed: tuple[str, ...]) -> bool:
+    return any(name == one or (one.endswith("/") and name.startswith(one)) for one in allowed)
+
+
+def imports(tree: ast.AST, *, types: bool = False) -> set[str]:
+    """Dotted names of what is imported anywhere in the file; what only a type checker sees is left out."""
+    found: set[str] = set()
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and not types and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written out"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def home(dotted: str) -> str | None:
+    """The file of harness that a dotted name lies in."""
+    parts = dotted.split(".")
+    if parts[0] != "harness":
+        return None
+    for end in range(len(parts), 0, -1):
+        path = "/".join(parts[1:end])
+        for name in (f"{path}.py", f"{path}/__init__.py" if path else "__init__.py"):
+            if name in TREES:
+                return name
+    raise AssertionError(f"{dotted} is nowhere in harness")
+
+
+def layer(name: str) -> int:
+    (found,) = [index for index, names in enumerate(LAYERS) if within(name, names)]
+    return found
+
+
+def test_every_file_has_a_place_in_the_layers():
+    for name in TREES:
+        assert isinstance(layer(name), int), name
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_imports_point_down_the_layers(name):
+    for dotted in imports(TREES[name]):
+        target = home(dotted)
+        if target is not None and (name, target) not in UPWARD:
+            assert layer(target) <= layer(name), f"{name} imports {dotted}"
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_every_library_is_imported_where_it_is_allowed(name):
+    standard = sys.stdlib_module_names | {"harness"}
+    for top in {dotted.split(".")[0] for dotted in imports(TREES[name])} - standard:
+        assert top in ALLOWED, f"{name} imports {top}, which no row of the table allows"
+        assert within(name, ALLOWED[top]), f"{name} imports {top}"
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_the_core_never_imports_the_built_in_plugins(name):
+    assert {dotted.split(".")[0] for dotted in imports(TREES[name], types=True)}.isdisjoint(
+        {"harness_plugins", "plugins"}
+    )
+    strings = {node.value for node in ast.walk(TREES[name]) if isinstance(node, ast.Constant)}
+    # `discovery` knows the name under which the folder of the built-in plugins is imported, and imports nothing.
+    assert "harness_plugins" not in strings or name == "discovery.py"
+
+
+UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml"}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_nothing_that_runs_data_is_imported(name):
+    assert {dotted.split(".")[0] for dotted in imports(TREES[name], types=True)}.isdisjoint(UNSAFE_MODULES)
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_nothing_that_runs_data_is_called(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call):
+            assert called(node) not in {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load"}
+            keywords = {one.arg: ast.unparse(one.value) for one in node.keywords}
+            assert keywords.get("shell", "False") == "False"
+            assert keywords.get("allow_pickle", "False") == "False"
+
+
+PRINTS = {"cli/", "progress.py", "describe.py"}
+"""`progress` writes to the stream that it is given, `describe` answers its parent."""
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_only_the_command_line_prints_and_ends_the_process(name):
+    calls = {called(node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
+    if not within(name, tuple(PRINTS)):
+        assert calls.isdisjoint({"print", "click.echo", "pprint"})
+    if not within(name, ("cli/",)):
+        assert calls.isdisjoint({"sys.exit", "exit", "quit"})
+    if name not in ("describe.py", "execute/process.py", "execute/server.py"):  # processes of their own
+        assert "os._exit" not in calls
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_only_store_and_report_write_below_the_results_folder(name):
+    writers = {"write_text", "write_bytes", "savefig", "to_csv", "to_parquet"}
+    attributes = {
+        node.func.attr
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    if not within(name, ("store.py", "report/", "datapackage.py", "csvtext.py")):
+        assert attributes.isdisjoint(writers)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_wait_has_a_time_out(name):
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Call) and called(node).endswith(
+            (".communicate", "subprocess.run", ".recv", ".get_nowait")
+        ):
+            assert any(one.arg == "timeout" for one in node.keywords), ast.unparse(node)
+
+
+def test_the_table_of_contributing_names_every_file():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    patterns = [
+        word
+        for row in text.splitlines()
+        if row.startswith("| `")
+        for word in re.findall(r"`([^`]+)`", row.split("|")[1])
+    ]
+    missing = set()
+    for name in TREES.keys() - {"__init__.py", "__main__.py"}:
+        top = name.split("/")[0] + "/" if "/" in name else name
+        if not any(Path(top).match(pattern.rstrip("/")) for pattern in patterns):
+            missing.add(top)
+    assert missing == set()
+
+
+@pytest.fixture
+def finished_folder(request) -> Path:
+    """The session's finished folder itself: nothing here writes into it."""
+    return Path(request.getfixturevalue("_finished_once"))
+
+
+HEAVY = ("torch", "torchvision", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
+IN_A_CHILD = """
+import sys
+from harness.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    print("MODULES", end.code or 0, *sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def modules_after(folder: Path, *words: str) -> set[str]:
+    """Top-level modules in the process after `harness WORDS` ended well."""
+    command = [sys.executable, "-c", IN_A_CHILD, *words]
+    said = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, timeout=120, check=False)
+    tag, code, *names = said.stdout.splitlines()[-1].split()
+    assert (tag, code) == ("MODULES", "0"), said.stdout + said.stderr
+    return set(names)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"], ["--version"], ["run", "--help"],
+        ["check", "suite.toml"], ["plan", "suite.toml"], ["status", "suite.toml"], ["list"], ["show", "adam"],
+        ["run", "suite.toml"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_looking_loads_nothing_heavy(finished_folder, words):
+    found = modules_after(finished_folder, *words)
+    assert found.isdisjoint(HEAVY)
+    if words[-1].startswith("--"):
+        assert found.isdisjoint({"optuna", "pydantic", "numpy", "rich", "pluggy", "multiprocessing"})
+
+
+def test_importing_harness_loads_nothing_but_the_standard_library():
+    code = "import sys; before = set(sys.modules); import harness; print(*(set(sys.modules) - before))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    new = {name.partition(".")[0] for name in said.stdout.split()}
+    assert new <= sys.stdlib_module_names | {"harness"}
