@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 SUITE ?= suites/optimizers.toml
 BIN = $(VENV)/bin
+PARALLEL = --numprocesses auto --dist worksteal --benchmark-disable --ignore tests/benchmarks
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: run test test-slow bench lint format clean
@@ -11,10 +12,10 @@ run: $(VENV)/.run  ## install, then the main job: the report of suites/optimizer
 	@$(BIN)/harness run $(SUITE); code=$$?; test $$code -eq 1 || exit $$code  # 1: done, and some runs diverged
 
 test: $(VENV)/.test  ## install, then the tests that CI runs
-	$(BIN)/python -m pytest -m "not slow" --benchmark-skip
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(VENV)/.test  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow --benchmark-skip
+	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
 bench: $(VENV)/.test  ## the benchmarks
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name

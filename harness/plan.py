@@ -277,7 +277,7 @@ def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
 def prices(plan: Plan) -> dict[tuple[str, str], Price]:
     """What a step and an evaluation cost for each setting, measured once in a child process and then kept.
 
-    Settings that differ only in what costs the same (a learning rate) are measured once.
+    Equal settings under several names are measured once.
 
     Raises:
         PluginError: a model cannot be built on the data, or a part fails on the first step.

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import stat
@@ -27,6 +28,7 @@ from harness.spec import SCHEMA, canonical, digest
 Record = Mapping[str, Any]
 LARGEST = 4 * 2**20
 """Bytes; a larger record is damage."""
+_TEMPORARY = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}\.tmp")
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
 
 
@@ -196,8 +198,9 @@ class Store:
         return moved
 
     def sweep(self) -> int:
-        """Remove temporary files that a killed writer left behind; returns how many."""
-        left = [path for path in self.folder.glob("**/.*.tmp") if path.is_file() and not path.is_symlink()]
+        """Remove temporary files of `write_atomically` that a killed writer left behind; returns how many."""
+        places = [pattern for depth in ("", "*/", "*/*/") for pattern in self.folder.glob(f"{depth}.*.tmp")]
+        left = [path for path in places if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(os.lstat(path).st_mode)]
         for path in left:
             path.unlink()
         return len(left)

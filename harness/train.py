@@ -362,7 +362,9 @@ class Training:
 
     def _remember_best(self, scores: Mapping[str, float]) -> None:
         select = self.payload.get("select")
-        if select is None or select["rule"] == "last":
+        if select is None:
+            return
+        if select["rule"] == "last":
             self.selected = self.epoch
             return
         sign = 1.0 if select["direction"] == "maximize" else -1.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
 import optuna
-import pandas as pd
 import pytest
 
 import harness
@@ -21,7 +22,7 @@ def test_frames_have_the_documented_types(results):
     assert results.runs["trial"].isna().sum() == 12
     assert results.table("evaluations")["selected"].dtype == "boolean"
     assert set(results.verdicts["arm"]) == {"adam"}
-    assert results.summary["mean"].between(0, 1).sum() == (results.summary["metric"] == "accuracy").sum()
+    assert results.summary.loc[results.summary["metric"] == "accuracy", "mean"].between(0, 1).all()
 
 
 def test_the_answer_is_the_reports_first_line(results, finished):
@@ -39,7 +40,7 @@ def test_a_study_holds_the_trials_as_they_were_tried(results):
         (results.runs["arm"] == "adam") & (results.runs["replicate"] == 1) & (results.runs["setting"] == "tuned")
     ]
     chosen = final[final["phase"] == "final"]["hyperparameters"].item()
-    assert study.best_params == pd.read_json(f"[{chosen}]").to_dict("records")[0]
+    assert study.best_params == json.loads(chosen)
 
 
 def test_what_is_not_there_is_named(results, tmp_path):

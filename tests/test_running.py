@@ -155,7 +155,7 @@ def test_no_tuning_record_holds_a_test_metric(finished):
 
 def test_noise_in_place_of_the_test_set_changes_no_study_and_no_chosen_setting(finished):
     project = finished
-    noise = TINY.replace("test=split(100)", "test=(torch.randn(100, 4), torch.arange(100) % 2)")
+    noise = TINY.replace("test=split(100)", "test=(torch.randn(100, 4, generator=generator), torch.arange(100) % 2)")
     assert noise != TINY
     kept = {name: project.read(f"results/suite/tables/{name}.csv") for name in ("trial_parameters", "studies")}
     scores = project.read("results/suite/tables/summary.csv")

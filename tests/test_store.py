@@ -122,11 +122,14 @@ def test_reading_changes_nothing_on_disk(store):
 
 def test_leftovers_of_a_killed_writer_are_swept(store):
     store.write(a_record())
-    left = store.folder / "runs" / "aa" / ".x.json.host.1.abcd.tmp"
+    left = store.folder / "runs" / "aa" / ".x.json.host.1.0123abcd.tmp"
     left.parent.mkdir()
     left.write_text("half")
+    foreign = store.folder / "runs" / ".mine.tmp"
+    foreign.write_text("somebody's")
     assert store.sweep() == 1
     assert not left.exists()
+    assert foreign.exists()
     assert len(list(store.ids())) == 1
 
 

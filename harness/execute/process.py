@@ -125,9 +125,15 @@ class ProcessExecutor:
 @contextlib.contextmanager
 def _server_environment(threads: int, preload: Sequence[Mapping[str, Any]]) -> Iterator[None]:
     """The environment that the server is started in, at the first run."""
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUBLAS_WORKSPACE_CONFIG", PRELOAD)
-    before = {name: os.environ.get(name) for name in names}
-    os.environ |= dict(zip(names, (str(threads), str(threads), ":4096:8", json.dumps(list(preload))), strict=True))
+    given = {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "PYTHONSAFEPATH": "1",  # a torch.py in the working folder must not hide the package
+        PRELOAD: json.dumps(list(preload)),
+    }
+    before = {name: os.environ.get(name) for name in given}
+    os.environ |= given
     try:
         yield
     finally:

@@ -45,6 +45,7 @@ def preload() -> None:
 
 
 if PRELOAD in os.environ:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator alone answers to Ctrl-C
     die_with_parent()
     keep_freed_memory()
     preload()

@@ -1,5 +1,6 @@
 """The built-in update rules against hand arithmetic in float64, and their search spaces."""
 
+import inspect
 import math
 
 import numpy as np
@@ -104,11 +105,11 @@ def test_a_misspelt_hyperparameter_is_refused(build):
         build([{"params": [nn.Parameter(torch.zeros(1))]}], learning_rate=0.1)
 
 
-def test_every_arm_searches_one_dimension_of_three_decades():
+def test_every_arm_searches_one_dimension_of_two_decades():
     for part in PARTS.values():
         assert list(part.space) == ["lr"]
         assert part.space["lr"].log
-        assert math.log10(part.space["lr"].high / part.space["lr"].low) == pytest.approx(3)
+        assert math.log10(part.space["lr"].high / part.space["lr"].low) == pytest.approx(2)
 
 
 # Best of a grid on 300 steps of the article's network (adamw: 100 steps), one or two seeds: see plugins/README.md.
@@ -117,9 +118,9 @@ def test_the_space_leaves_a_factor_of_three_around_the_best_rate_measured(name, 
     assert PARTS[name].space["lr"].low * 3 < best < PARTS[name].space["lr"].high / 3
 
 
-def test_the_default_rate_lies_in_the_space():
+def test_the_default_rate_is_torchs_and_the_articles():
     for part in PARTS.values():
-        assert 1e-3 in part.space["lr"]
+        assert inspect.signature(part.build).parameters["lr"].default == 1e-3
 
 
 def test_every_part_names_its_source():
