@@ -262,6 +262,14 @@ def walk_records(session: Session, notify: Callable[..., None] | None = None) ->
     return Coordinator(session.plan, session.store, notify=notify).run()
 
 
+def counts(session: Session) -> dict[str, int]:
+    """How many runs of the plan became what; at once where nothing was run yet."""
+    if not any(True for _ in session.store.ids()):
+        planned = sum(row.runs for row in session.plan.rows())
+        return {"planned": planned, "ok": 0, "pruned": 0, "failed": 0, "missing": planned}
+    return walk_records(session).counts(session.plan)
+
+
 def nearby_results(folder: Path) -> Sequence[Path]:
     """Results folders beside the one that was asked for, and in `results`."""
     found = {path.parent for parent in (folder.parent, Path("results")) for path in parent.glob(f"*/{PLAN}")}

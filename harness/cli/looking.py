@@ -33,7 +33,7 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     opened = sessions.open_session(suite, options(**given))
     found = opened.plan
     prices = plans.prices(found)
-    counts = sessions.walk_records(opened).counts(found)
+    counts = sessions.counts(opened)
     seconds = expected_seconds(found, prices, {**counts, "missing": counts["planned"]})
     left = expected_seconds(found, prices, counts)
     rows = found.rows(prices)
