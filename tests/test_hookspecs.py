@@ -1,0 +1,112 @@
+"""The contract: search domains that refuse what cannot be searched, parts that are plain and frozen."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import harness
+from harness import hookspecs
+from harness.hookspecs import Choice, Float, Int, Phase, domain_from_plain, domain_to_plain
+
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+floats = st.tuples(finite, finite).filter(lambda pair: pair[0] < pair[1]).map(lambda pair: Float(*pair))
+ints = st.tuples(st.integers(-99, 99), st.integers(1, 99)).map(lambda pair: Int(pair[0], pair[0] + pair[1]))
+choices = st.lists(st.text(max_size=3) | st.integers(0, 9), min_size=1, max_size=4, unique_by=repr).map(
+    lambda options: Choice(*options)
+)
+
+
+@settings(derandomize=True, deadline=None)
+@given(floats | ints | choices)
+def test_a_domain_survives_as_plain_data(domain):
+    assert domain_from_plain(domain_to_plain(domain)) == domain
+
+
+@settings(derandomize=True, deadline=None)
+@given(floats)
+def test_both_ends_belong_to_a_range_and_what_lies_beyond_does_not(domain):
+    assert domain.low in domain
+    assert domain.high in domain
+    assert math.nextafter(domain.low, -math.inf) not in domain
+    assert math.nextafter(domain.high, math.inf) not in domain
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "message"),
+    [
+        (Float, (1.0, 0.1), "Float: low must be below high, got low=1.0, high=0.1"),
+        (Float, (1.0, 1.0), "Float: low must be below high"),
+        (Float, (0.0, 1.0, True), "Float: low must be above 0 on a log scale, got low=0.0"),
+        (Float, (float("nan"), 1.0), "Float: low must be a finite number, got nan"),
+        (Float, (0.0, float("inf")), "Float: high must be a finite number, got inf"),
+        (Float, ("0", 1.0), "Float: low must be a finite number, got '0'"),
+        (Float, (False, 1.0), "Float: low must be a finite number, got False"),
+        (Int, (1, 0), "Int: low must be below high"),
+        (Int, (0, 8, True), "Int: low must be above 0 on a log scale"),
+        (Int, (0.5, 2), "Int: bounds must be whole numbers, got low=0.5, high=2"),
+        (Choice, (), "Choice: at least one option is needed"),
+        (Choice, ([1],), "Choice: options must be plain values"),
+        (Choice, ("a", "b", "a"), "Choice: options must differ"),
+    ],
+)
+def test_a_domain_that_cannot_be_searched_is_refused_with_the_rule_and_the_values(kind, arguments, message):
+    with pytest.raises(ValueError, match="^" + message.replace("(", r"\(").replace("[", r"\[")):
+        kind(*arguments)
+
+
+def test_values_of_another_type_are_outside_of_a_domain():
+    assert 1 in Float(0.5, 2.0)
+    assert True not in Float(0.5, 2.0)
+    assert "1" not in Float(0.5, 2.0)
+    assert 1.0 not in Int(0, 2)
+    assert True not in Int(0, 2)
+    assert 1 in Choice(1, 2)
+    assert 1.0 not in Choice(1, 2)
+    assert True not in Choice(1, 2)
+
+
+@pytest.mark.parametrize("share", [-0.1, float("nan"), float("inf")])
+def test_a_phase_has_a_finite_share_of_the_steps(share):
+    with pytest.raises(ValueError, match="Phase: share must be a finite number of at least 0"):
+        Phase(lambda parameter: 1.0, share=share)
+
+
+@pytest.mark.parametrize("part_type", hookspecs.PART_TYPES)
+def test_every_kind_of_part_is_frozen_and_has_a_hook_and_a_callable(part_type):
+    assert dataclasses.is_dataclass(part_type)
+    assert part_type.__dataclass_params__.frozen
+    assert hookspecs.HOOKS[f"harness_{hookspecs.plural(part_type.kind)}"] is part_type
+    assert part_type.call in {field.name for field in dataclasses.fields(part_type)}
+
+
+def test_every_hook_is_specified_and_nothing_else_is():
+    specified = {name for name, value in vars(hookspecs).items() if hasattr(value, "harness_spec")}
+    assert specified == set(hookspecs.HOOKS)
+
+
+def test_the_plural_of_a_kind_is_english():
+    assert [hookspecs.plural(kind) for kind in ("loss", "strategy", "model")] == ["losses", "strategies", "models"]
+
+
+@pytest.mark.parametrize("name", [name for name in harness.__all__ if name != "__version__"])
+def test_every_public_name_is_there_and_documented(name):
+    assert getattr(harness, name).__doc__ or name == "hookimpl"
+
+
+def test_a_name_that_does_not_exist_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'harness' has no attribute 'Optimiser'"):
+        harness.Optimiser  # noqa: B018
+
+
+def test_importing_harness_imports_nothing_heavy():
+    heavy = "{'torch', 'pandas', 'optuna', 'pydantic', 'click'}"
+    code = f"import sys, harness; harness.Float; print({heavy} & set(sys.modules))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout == "set()\n"
