@@ -50,7 +50,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
 LAYERS = (
-    ("errors.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "__init__.py"),
+    ("errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "__init__.py"),
     ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "store.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     ("suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite.py"),
@@ -175,7 +175,8 @@ def test_only_the_command_line_prints_and_ends_the_process(name):
         assert calls.isdisjoint({"print", "click.echo", "pprint"})
     if not within(name, ("cli/",)):
         assert calls.isdisjoint({"sys.exit", "exit", "quit"})
-    if name not in ("describe.py", "execute/process.py", "execute/server.py"):  # processes of their own
+    # Processes of their own, and the second Ctrl-C.
+    if name not in ("describe.py", "execute/process.py", "execute/server.py", "interrupts.py"):
         assert "os._exit" not in calls
 
 

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 import harness
+from harness import interrupts
 from harness.cli import looking, parts, running
 from harness.cli.output import clean
 from harness.errors import HarnessError
@@ -100,33 +101,11 @@ for _command in (
     cli.add_command(_command)
 
 
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Have SIGTERM and a closed terminal end the command as Ctrl-C does."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise _Stopped(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Stopped(BaseException):
-    """A signal asked the command to end."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
     _print_anything()
     try:
-        with _stopped_by_signals():
+        with interrupts.handled():
             cli.main(arguments, prog_name="harness", standalone_mode=False)
     except HarnessError as error:
         text = clean(str(error))
@@ -138,10 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(MISTAKE)
+    except interrupts.Interrupted as interrupted:
+        _interrupted(interrupted.number)
     except (KeyboardInterrupt, click.Abort):
         _interrupted(signal.SIGINT)
-    except _Stopped as stopped:
-        _interrupted(stopped.number)
     except (_ClosedPipe, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:

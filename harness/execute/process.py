@@ -15,6 +15,7 @@ from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
+from harness import interrupts
 from harness.execute import Job, Outcome, cores
 from harness.execute.server import PRELOAD
 
@@ -55,10 +56,12 @@ class ProcessExecutor:
         log = self._logs / f"{job.id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         process = self._context.Process(target=_work, args=(theirs, json.dumps(dataclasses.asdict(job)), str(log)))
-        with _server_environment(self._threads, self._preload):
+        with interrupts.held_back():  # the server dies of a conversation that breaks off
+            with interrupts.born_deaf(), _server_environment(self._threads, self._preload):
+                forkserver.ensure_running()
             process.start()
-        theirs.close()
-        self._running.append(_Running(job, process, ours, time.monotonic(), attempt))
+            theirs.close()
+            self._running.append(_Running(job, process, ours, time.monotonic(), attempt))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Outcomes of the processes that ended; one killed from outside is begun again."""
@@ -111,15 +114,16 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """Kill what is under way, and the server."""
-        for running in list(self._running):
-            _end(running.process, patience=0)
-            self._drop(running)
-        # There is no public way to end the server before the interpreter ends. It is killed first, since it would wait
-        # for whatever a run left behind in a session of its own.
-        server = forkserver._forkserver
-        if (pid := server._forkserver_pid) is not None:  # type: ignore[attr-defined]
-            os.kill(pid, signal.SIGKILL)
-        server._stop()  # type: ignore[attr-defined]
+        with interrupts.held_back():
+            for running in list(self._running):
+                _end(running.process, patience=0)
+                self._drop(running)
+            # There is no public way to end the server before the interpreter ends. It is killed first, since it would
+            # wait for whatever a run left behind in a session of its own.
+            server = forkserver._forkserver
+            if (pid := server._forkserver_pid) is not None:  # type: ignore[attr-defined]
+                os.kill(pid, signal.SIGKILL)
+            server._stop()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -178,7 +182,7 @@ def _work(messages: connection.Connection, job: str, log: str) -> None:
 
     os.setsid()
     die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server ignores it
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o666)
     for stream in (1, 2):
         os.dup2(descriptor, stream)

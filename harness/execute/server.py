@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+from harness import interrupts
+
 PRELOAD = "HARNESS_PRELOAD"
 """Environment variable: JSON list of the data sets to load."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -45,7 +47,9 @@ def preload() -> None:
 
 
 if PRELOAD in os.environ:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator alone answers to Ctrl-C
+    for number in interrupts.HANDLED:  # the coordinator alone answers to Ctrl-C
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.HANDLED)  # blocked since birth
     die_with_parent()
     keep_freed_memory()
     preload()

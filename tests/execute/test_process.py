@@ -10,12 +10,13 @@ import pickle
 import signal
 import threading
 import time
+from multiprocessing import forkserver, reduction
 
 import psutil
 import pytest
 import torch
 
-from harness import data
+from harness import data, interrupts
 from harness.catalog import Origin
 from harness.execute import Job, cores, process
 from harness.execute.process import ATTEMPTS, ProcessExecutor
@@ -358,6 +359,36 @@ def test_the_servers_environment_is_not_left_in_this_process(monkeypatch):
     with process._server_environment(2, [{"options": {}}]):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["HARNESS_PRELOAD"]) == ("2", '[{"options": {}}]')
     assert dict(os.environ) == before
+
+
+# Signals -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_signal_in_the_middle_of_a_submission_waits_for_its_end_and_spares_the_server(executor, job, monkeypatch):
+    finish(executor, job())
+    send = reduction.sendfds
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        send(*arguments)
+
+    monkeypatch.setattr(reduction, "sendfds", interrupted)
+    with interrupts.handled():
+        with pytest.raises(interrupts.Interrupted):
+            executor.submit(one := job())
+        monkeypatch.undo()
+        outcomes, deadline = [], time.monotonic() + 60
+        while not outcomes:
+            assert time.monotonic() < deadline, "waited in vain"
+            outcomes = executor.wait(1.0)
+    assert (outcomes[0].id, outcomes[0].result["status"]) == (one.id, "ok")
+
+
+@pytest.mark.parametrize("number", interrupts.HANDLED)
+def test_the_server_is_deaf_to_what_a_terminal_sends_to_all(executor, job, number):
+    finish(executor, job())
+    os.kill(forkserver._forkserver._forkserver_pid, number)
+    assert finish(executor, job())[0].result["status"] == "ok"
 
 
 # Closing --------------------------------------------------------------------------------------------------------------

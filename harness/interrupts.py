@@ -1,0 +1,86 @@
+"""Signals that ask a command to end: one stops it at the next safe point, a second one ends it at once.
+
+Only the coordinator handles signals. In the middle of handing a run to a worker, or of taking workers down, an
+exception would leave half a conversation behind, so there it is held back until the block ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asked the command to end; its number is in `number`."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class _State:
+    """What the handler knows; signals belong to the process, and so does this."""
+
+    number: int | None = None
+    raised = False
+    holding = 0
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[None]:
+    """Raise `Interrupted` in the block for SIGINT, SIGTERM and SIGHUP; a second one ends the process there and then.
+
+    A signal that this process was started to ignore (`nohup`, a job in the background) stays ignored.
+    """
+    ours = [number for number in HANDLED if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _State.number, _State.raised = None, False
+
+
+def _stop(number: int, frame: Any) -> None:
+    if _State.number is not None:
+        os._exit(128 + number)  # workers and their server die with this process
+    _State.number = number
+    if not _State.holding:
+        _raise()
+
+
+def _raise() -> NoReturn:
+    assert _State.number is not None
+    _State.raised = True
+    raise Interrupted(_State.number)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Let the block end first: a signal that comes in it is raised after it."""
+    _State.holding += 1
+    try:
+        yield
+    finally:
+        _State.holding -= 1
+    if _State.number is not None and not _State.raised and not _State.holding:
+        _raise()
+
+
+@contextlib.contextmanager
+def born_deaf() -> Iterator[None]:
+    """Processes that are started in the block have the signals blocked from birth, until they unblock them themselves.
+
+    Here they are delivered after the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
