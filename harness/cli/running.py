@@ -92,7 +92,7 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
     found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
     say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=quiet)
     begun = time.monotonic()
-    executor = execute.make(plan, logs=opened.store.folder / "logs")
+    executor = execute.make(plan, folder=opened.store.folder)
     try:
         with progress.shown(plan, expected_seconds=expected, quiet=quiet) as add:
             walk = Coordinator(plan, opened.store, executor=executor, notify=add).run()
