@@ -203,10 +203,13 @@ class ProcessExecutor:
     def _end_orphans(self) -> None:
         """End what ended runs have left behind: the server inherits it, whatever session it made for itself."""
         known = {running.process.pid for running in self._running}
-        server = _server_pid()
-        while server is not None and (orphans := [pid for pid in watch.children(server) if pid not in known]):
+        server, deadline = _server_pid(), time.monotonic() + _GRACE_SECONDS
+        while server is not None and time.monotonic() < deadline:
+            orphans = [pid for pid in watch.children(server) if pid not in known]
+            if not orphans:
+                return
             watch.kill(orphans)
-            time.sleep(0.005)  # the server has to bury them
+            time.sleep(0.005)  # the server has to bury them, and inherits theirs
 
     def close(self) -> None:
         """Kill what is under way, and the server."""
