@@ -380,7 +380,7 @@ def test_choices_of_mixed_type_where_the_part_does_not_say_what_it_takes(tmp_pat
     [
         ('"tpe"', '"bayes"', "random, qmc, tpe, gp"),
         ('"tpe"', '"cmaes"', "random, qmc, tpe, gp"),
-        ('sampler = "tpe"', 'pruner = "median"', "none"),
+        ('sampler = "tpe"', 'pruner = "medium"', "none, median, hyperband, halving, wilcoxon"),
         ("margin = 0.002", 'claim = "methd"', "method, setting"),
         ("margin = 0.002", 'epoch = "best"', "best_validation, last"),
         ("epochs = 2", 'precision = "fp16"', "fp32, bf16"),
