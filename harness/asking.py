@@ -181,10 +181,11 @@ def _study(method: Method) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    direction = optuna.study.StudyDirection[method.direction.upper()]
     if not method.bracketed:
-        return optuna.create_study(direction=method.direction, study_name=method.key)
+        return optuna.create_study(direction=direction, study_name=method.key)
     pruner = optuna.pruners.HyperbandPruner(max_resource=method.evaluations, reduction_factor=pruning.HYPERBAND_FACTOR)
-    study = optuna.create_study(direction=method.direction, study_name=method.key, pruner=pruner)
+    study = optuna.create_study(direction=direction, study_name=method.key, pruner=pruner)
     # Hyperband makes its brackets when it is first asked to prune; before that all trials are in one.
     pruner.prune(study, optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING))
     return study

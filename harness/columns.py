@@ -33,7 +33,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c(
                 "run_id?",
                 "string",
-                "SHA-256 of the resolved spec; empty where a failed study left none, and for repeats that pruning spared",
+                "SHA-256 of the resolved spec; empty where a failed study left none, or a repeat was spared",
             ),
             _c("phase", "string", "tune or final"),
             *_PLACE,

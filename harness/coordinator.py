@@ -44,7 +44,8 @@ class Entry:
         """The record's result, or why there is none."""
         if self.record is None:
             return SKIPPED if self.label.phase == "tune" else NO_SETTING
-        return self.record["result"]
+        result: Mapping[str, Any] = self.record["result"]
+        return result
 
 
 @dataclass

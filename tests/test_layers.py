@@ -51,14 +51,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
 LAYERS = (
     (
-        "errors.py",
-        "interrupts.py",
-        "names.py",
-        "locations.py",
-        "hookspecs.py",
-        "csvtext.py",
-        "spec.py",
-        "pruning.py",
+        "errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "pruning.py",
         "__init__.py",
     ),
     ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "store.py", "memo.py"),
@@ -70,7 +63,7 @@ LAYERS = (
     ("columns.py", "tables.py", "datapackage.py", "verdict/", "report/"),
     ("session.py", "results.py", "progress.py", "testing/"),
     ("cli/", "__main__.py"),
-)
+)  # fmt: skip
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
 UPWARD = {
     ("describe.py", "probe.py"),
