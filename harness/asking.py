@@ -239,12 +239,16 @@ def _frozen(told: Told, distributions: Mapping[str, Any]) -> optuna.trial.Frozen
     """The trial as Optuna has it after `_tell`; a pruned one's value is the last that it reported."""
     import optuna
 
-    state = optuna.trial.TrialState.COMPLETE if told.value is not None else optuna.trial.TrialState.FAIL
+    state, value = optuna.trial.TrialState.COMPLETE, told.value
+    if told.pruned:
+        state, value = optuna.trial.TrialState.PRUNED, told.reported[-1]
+    elif value is None:
+        state = optuna.trial.TrialState.FAIL
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.PRUNED if told.pruned else state,
+        state=state,
         params=dict(told.setting),
         distributions=dict(distributions),
-        value=told.value,
+        value=value,
         intermediate_values=dict(enumerate(told.reported, start=1)),
     )
 

@@ -226,7 +226,7 @@ def finished_folder(request) -> Path:
     return Path(request.getfixturevalue("_finished_once"))
 
 
-HEAVY = ("torch", "torchvision", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
+HEAVY = ("torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
 IN_A_CHILD = """
 import sys
 from harness.cli import main

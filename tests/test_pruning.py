@@ -31,9 +31,10 @@ def histories(draw):
 
 
 def ours(pruner, past, direction, times, number):
-    found = pruning.payload(
-        pruner, past, metric="m", direction=direction, times=times, study=STUDY, number=number
-    ) or {"thresholds": [None] * times, "judge": "latest"}
+    found = pruning.payload(pruner, past, metric="m", direction=direction, times=times, study=STUDY, number=number) or {
+        "thresholds": [None] * times,
+        "judge": "latest",
+    }
     return found["thresholds"], found["judge"]
 
 
