@@ -224,7 +224,9 @@ def _check_pruner(reading: Reading, settings: Sequence[Setting]) -> None:
     """A pruner must be able to stop something: between evaluations of a run, or between repeats of a trial."""
     path: Path = ("tuning", "pruner")
     pruner, repeats = reading.get(path, "none"), reading.get(("tuning", "repeats"), 1)
-    times = min((pruning.evaluations(setting.values) for setting in settings), default=2)
+    # A budget that was refused is in no setting.
+    sound = [s.values for s in settings if s.values["epochs"] is not None or s.values["steps"] is not None]
+    times = min(map(pruning.evaluations, sound), default=2)
     if not reading.sound(path) or (why := pruning.why_never(pruner, times=times, repeats=repeats)) is None:
         return
     if pruner == "wilcoxon":
