@@ -164,6 +164,8 @@ def _place(label: Label, number: int, repeat: int) -> Label:
 
 def _prune(plan: Plan, label: Label, number: int, repeat: int, earlier: Sequence[Trial]) -> dict[str, Any] | None:
     """What stops that repeat of the trial early: a repeat is judged against the same one of earlier batches."""
+    if plan.suite.tuning.pruner not in pruning.BY_CURVE:
+        return None
     past = [pruning.Past(t.number, t.state == "complete", t.curves[repeat]) for t in earlier if t.curves]
     metric = plan.suite.metric
     return pruning.payload(
