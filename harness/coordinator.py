@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import checkpoints, tune
 from harness.errors import DataError
 from harness.execute import Executor, Job, Outcome
+from harness.memo import Memo
 from harness.plan import Label, Plan, Request
 from harness.store import Record, Store, make_record
 
 NO_SETTING: Mapping[str, Any] = {
     "status": "error",
     "reason": "no setting: every trial of its study failed",
+    "evaluations": [],
+}
+SKIPPED: Mapping[str, Any] = {
+    "status": "pruned",
+    "reason": "a repeat of a trial that was pruned after earlier ones",
     "evaluations": [],
 }
 
@@ -36,7 +42,10 @@ class Entry:
     @property
     def result(self) -> Mapping[str, Any]:
         """The record's result, or why there is none."""
-        return NO_SETTING if self.record is None else self.record["result"]
+        if self.record is None:
+            return SKIPPED if self.label.phase == "tune" else NO_SETTING
+        result: Mapping[str, Any] = self.record["result"]
+        return result
 
 
 @dataclass
@@ -93,9 +102,17 @@ class Coordinator:
     """Walks a plan once."""
 
     def __init__(
-        self, plan: Plan, store: Store, *, executor: Executor | None = None, notify: Notify | None = None
+        self,
+        plan: Plan,
+        store: Store,
+        *,
+        executor: Executor | None = None,
+        notify: Notify | None = None,
+        keep_asked: bool = False,
     ) -> None:
         self.plan, self.store, self.executor = plan, store, executor
+        self.keep_asked = keep_asked or executor is not None
+        """Whether what is asked is kept in the results folder; only who may write there does."""
         self.notify = notify or (lambda entry, fresh: None)
         self.walk = Walk()
         self._queue: deque[Request] = deque()
@@ -136,8 +153,14 @@ class Coordinator:
         if not self.plan.suite.tuning.trials:
             yield from self._final(labels, {})
             return
-        study = yield from tune.tune(self.plan, Label(problem, arm, replicate, "tune", "tuned"))
+        place = Label(problem, arm, replicate, "tune", "tuned")
+        memo = Memo.of(self.store.folder, tune.study_key(self.plan, place), keep=self.keep_asked)
+        study = yield from tune.tune(self.plan, place, memo)
         self.walk.studies.append(study)
+        for trial in study.trials:
+            for repeat in range(len(trial.run_ids), self.plan.suite.tuning.repeats):
+                skipped = replace(place, trial=trial.number, repeat=repeat)
+                self._note(Entry(skipped, "", None, trial.hyperparameters), fresh=False)
         if study.best is not None:
             yield from self._final(labels, study.best.hyperparameters)
             return

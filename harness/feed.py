@@ -19,11 +19,10 @@ from torch.utils.data import DataLoader
 
 from harness import spec
 from harness.device import apart
+from harness.pruning import EVALUATIONS_BY_STEPS
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 EVALUATION_BATCH = 500
-EVALUATIONS_BY_STEPS = 10
-"""How often a run whose budget is in steps is evaluated, at equal distances; a run in epochs is after each of them."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, registry, toml
+from harness import child, pruning, registry, toml
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds
@@ -126,8 +126,13 @@ class Plan:
                 found.append(self.catalog.find("metric", name))
         return found
 
-    def request(self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, select: bool = True) -> Request:
-        """The run at that place of the plan with those hyperparameters (dotted names)."""
+    def request(
+        self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, prune: Mapping[str, Any] | None = None
+    ) -> Request:
+        """The run at that place of the plan with those hyperparameters (dotted names).
+
+        `prune` says when it is stopped early (`pruning.payload`); a run that nothing can stop has no such key.
+        """
         setting = self.settings[label.problem, label.arm]
         metrics = self.metrics(label.problem)
         origins = {**setting.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
@@ -157,6 +162,8 @@ class Plan:
                 "direction": self.suite.metric.extra["direction"],
                 "rule": compare.epoch,
             }
+        if prune is not None:
+            payload["prune"] = dict(prune)
         return Request(label, RunSpec(payload), origins)
 
     @property
@@ -199,13 +206,10 @@ def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict
 def _run_seconds(setting: Setting, facts: DataFacts, price: Price, *, with_test: bool) -> float:
     values: Mapping[str, Any] = setting.values
     examples = values["train_examples"] or facts.train - values["validation_examples"]
+    steps = values["steps"]
     if values["epochs"] is not None:
-        evaluations = values["epochs"]
         steps = math.ceil(examples / values["batch_size"]) * values["epochs"]
-    else:
-        steps = values["steps"]
-        evaluations = min(steps, 10)
-    evaluated = evaluations * values["validation_examples"] + (facts.test if with_test else 0)
+    evaluated = pruning.evaluations(values) * values["validation_examples"] + (facts.test if with_test else 0)
     training = steps * (price.step_seconds or 0.0)
     return float(_RUN_OVERHEAD_SECONDS + training + evaluated * (price.example_seconds or 0.0))
 

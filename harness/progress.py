@@ -28,6 +28,7 @@ class Tally:
     done: int = 0
     fresh: int = 0
     failed: int = 0
+    pruned: int = 0
     best: dict[str, float] = field(default_factory=dict)
     begun: float = 0.0
     expected_seconds: float | None = None
@@ -41,6 +42,9 @@ class Tally:
         self.done += 1
         self.fresh += fresh
         self.failed += entry.result["status"] not in ("ok", "pruned")
+        self.pruned += entry.result["status"] == "pruned"
+        if entry.result["status"] == "pruned":
+            return  # what is never chosen is no best value either
         values = [row[5] for row in entry.result["evaluations"] if row[3] == "validation" and row[4] == self.metric]
         for value in values:
             best = self.best.get(entry.label.arm)
@@ -66,7 +70,8 @@ class Tally:
     def line(self) -> str:
         """All of it in one line."""
         left = "" if self.left_seconds is None else f", about {duration(self.left_seconds)} left"
-        failed = f", {self.failed} failed" if self.failed else ""
+        failed = f", {self.pruned} pruned" if self.pruned else ""
+        failed += f", {self.failed} failed" if self.failed else ""
         best = f"; best validation {self.metric}: {self.best_text()}" if self.best else ""
         return f"{self.done}/{self.planned} runs{failed}{left}{best}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -81,7 +82,7 @@ class Results:
         return self._study(found.iloc[0])
 
     def _study(self, row: Mapping[str, Any]) -> optuna.Study:
-        from harness.tune import rebuild
+        from harness.asking import Told, rebuild
 
         space = {name: domain_from_plain(domain) for name, domain in json.loads(row["space"]).items()}
         trials, parameters = self.table("trials"), self.table("trial_parameters")
@@ -91,8 +92,30 @@ class Results:
         for line in parameters.to_dict("records"):
             value = json.loads(line["text"]) if line["text"] else line["value"]
             chosen[line["trial"]][line["name"]] = value
-        told = {int(t["trial"]): None if pd.isna(t["told"]) else float(t["told"]) for t in trials.to_dict("records")}
-        return rebuild(str(row["study_id"]), str(row["direction"]), space, chosen, told)
+        reported = self._reported(row)
+        told = []
+        for trial in trials.sort_values("trial").to_dict("records"):
+            value = None if pd.isna(trial["told"]) or trial["state"] == "pruned" else float(trial["told"])
+            seen = reported.get(trial["trial"], ()) if trial["state"] != "failed" else ()
+            told.append(Told(chosen[trial["trial"]], value, seen, trial["state"] == "pruned"))
+        return rebuild(str(row["study_id"]), str(row["direction"]), space, told)
+
+    def _reported(self, row: Mapping[str, Any]) -> dict[int, tuple[float, ...]]:
+        """Intermediate values of the trials of a study: means over their repeats, or with `wilcoxon` the repeats."""
+        runs, evaluations = self.runs, self.table("evaluations")
+        for name in ("problem", "arm", "replicate"):
+            runs = runs[runs[name] == row[name]]
+        runs = runs[(runs["phase"] == "tune") & (runs["run_id"] != "")]
+        values = evaluations[(evaluations["split"] == "validation") & (evaluations["metric"] == row["metric"])]
+        curves = {run_id: list(some) for run_id, some in values.groupby("run_id", sort=False)["value"]}
+        found = {}
+        for number, some in runs.groupby("trial"):
+            mine = [curves.get(run_id, []) for run_id in some.sort_values("repeat")["run_id"]]
+            if row["pruner"] == "wilcoxon":
+                last, best = some["epoch_rule"].iloc[0] == "last", max if row["direction"] == "maximize" else min
+                mine = [[curve[-1] if last else best(curve) for curve in mine if curve]]
+            found[int(number)] = tuple(math.fsum(step) / len(step) for step in zip(*mine, strict=False))
+        return found
 
     def _repr_html_(self) -> str:
         shown = self.summary[self.summary["setting"] != "untuned"][

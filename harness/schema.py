@@ -111,7 +111,7 @@ class Tuning(Table):
 
     trials: Annotated[int, Field(ge=0)] = 0
     sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
-    pruner: Literal["none"] = "none"
+    pruner: Literal["none", "median", "hyperband", "halving", "wilcoxon"] = "none"
     batch: Count = 1
     repeats: Count = 1
     space: dict[str, Any] = Field(default_factory=dict)

@@ -33,7 +33,7 @@ ENVIRONMENT = "environment.json"
 STAMP = "report/answer.json"
 """The headline, with the hash of all that the report was made from."""
 _ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
-_ENTRIES |= {"checkpoints", "logs", "quarantine", "report", "runs", "tables"}
+_ENTRIES |= {"checkpoints", "logs", "quarantine", "report", "runs", "studies", "tables"}
 """What harness itself puts into a results folder, beside the copy of the suite."""
 _VERSIONS = ("harness", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
 
@@ -255,11 +255,11 @@ def write_outputs(session: Session, walk: Walk) -> Findings:
     return found
 
 
-def walk_records(session: Session, notify: Callable[..., None] | None = None) -> Walk:
-    """What the records say, without running anything."""
+def walk_records(session: Session, notify: Callable[..., None] | None = None, *, keep_asked: bool = False) -> Walk:
+    """What the records say, without running anything; `keep_asked` is for who holds the lock."""
     from harness.coordinator import Coordinator
 
-    return Coordinator(session.plan, session.store, notify=notify).run()
+    return Coordinator(session.plan, session.store, notify=notify, keep_asked=keep_asked).run()
 
 
 def counts(session: Session) -> dict[str, int]:

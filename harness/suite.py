@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-from harness import names, schema, toml
+from harness import names, pruning, schema, toml
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
@@ -40,7 +40,8 @@ class Tuning:
     trials: int = 0
     """Per arm and replicate; 0: the parts' defaults."""
     sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
-    pruner: Literal["none"] = "none"
+    pruner: Literal["none", "median", "hyperband", "halving", "wilcoxon"] = "none"
+    """What stops trials early: `wilcoxon` between repeats, the others between evaluations of a run."""
     batch: int = 1
     """Trials asked at once inside a study."""
     repeats: int = 1
@@ -138,6 +139,7 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     settings = _settings(reading, variants, parts, space) if variants else []
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
+    _check_pruner(reading, settings)
     if variants:
         _check_compare(reading, variants)
     if reading.mistakes or variants is None or metric is None:
@@ -222,6 +224,26 @@ def _check_budget(reading: Reading) -> None:
         later, earlier = (epochs, steps) if epochs.order > steps.order else (steps, epochs)
         message = "[problem] has both epochs and steps; exactly one sets the budget"
         reading.add("conflict", message, later, earlier, help="leave one of them out")
+
+
+def _check_pruner(reading: Reading, settings: Sequence[Setting]) -> None:
+    """A pruner must be able to stop something: between evaluations of a run, or between repeats of a trial."""
+    path: Path = ("tuning", "pruner")
+    pruner, repeats = reading.get(path, "none"), reading.get(("tuning", "repeats"), 1)
+    # A budget that was refused is in no setting.
+    sound = [s.values for s in settings if s.values["epochs"] is not None or s.values["steps"] is not None]
+    times = min(map(pruning.evaluations, sound), default=2)
+    if not reading.sound(path) or (why := pruning.why_never(pruner, times=times, repeats=repeats)) is None:
+        return
+    if pruner == "wilcoxon":
+        other: Path = ("tuning", "repeats")
+        allowed, cure = f"repeats of {pruning.WILCOXON_PAIRS + 1} or more", 'raise repeats, or write pruner = "none"'
+    else:
+        budgets: list[Path] = [(table, key) for table in ("problems", "problem") for key in ("steps", "epochs")]
+        other = next((one for one in budgets if reading.source.at(one) is not MISSING), ("problem",))
+        allowed, cure = "epochs or steps of 2 or more", 'raise the budget, or write pruner = "none"'
+    places = reading.source.value(path), reading.source.value(other)
+    reading.add("conflict", f"[tuning] pruner: {why}", *places, allowed=allowed, help=cure)
 
 
 # Comparison ----------------------------------------------------------------------------------------------------------

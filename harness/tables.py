@@ -135,7 +135,7 @@ def _study(plan: Plan, study: tune.Study, walk: Walk) -> dict[str, Any]:
     final = _validation_of_final(plan, study, walk)
     sign = 1.0 if metric.extra["direction"] == "maximize" else -1.0
     known = best is not None and best.value is not None and final is not None
-    complete = sum(trial.value is not None for trial in study.trials)
+    states = [trial.state for trial in study.trials]
     return {
         "study_id": study.id,
         "problem": study.problem,
@@ -146,9 +146,7 @@ def _study(plan: Plan, study: tune.Study, walk: Walk) -> dict[str, Any]:
         "metric": metric.name,
         "direction": metric.extra["direction"],
         "trials": len(study.trials),
-        "complete": complete,
-        "pruned": 0,
-        "failed": len(study.trials) - complete,
+        **{state: states.count(state) for state in ("complete", "pruned", "failed")},
         "batch": tuning.batch,
         "repeats": tuning.repeats,
         "dimensions": len(study.space),
@@ -177,9 +175,10 @@ def _trials(study: tune.Study) -> Iterator[dict[str, Any]]:
             "study_id": study.id,
             "trial": trial.number,
             "batch": trial.batch,
-            "state": "failed" if trial.value is None else "complete",
+            "state": trial.state,
             "value": trial.value,
             "told": trial.told,
+            "pruned_epoch": trial.pruned_epoch,
             "run_ids": " ".join(trial.run_ids),
             "reason": trial.reason,
         }

@@ -1,27 +1,26 @@
-"""One study: ask Optuna, run, tell, choose. The only file that knows Optuna.
+"""One study as a coroutine: ask, run, judge, tell, choose.
 
-Studies live in memory and are replayed from records, so that a resumed suite asks what an uninterrupted one asked: each
-trial has a fresh sampler seeded from (study, trial number), and trials are told in their order.
+Studies are replayed from records, so that a resumed suite asks what an uninterrupted one asked; `asking` knows how.
+What stops a run early was decided from earlier batches before it began; `pruning` knows how.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
-
-from harness.hookspecs import Choice, Domain, Int, domain_to_plain
+from harness import pruning
+from harness.asking import Asker, Method, Setting, Told
+from harness.hookspecs import Domain, domain_to_plain
+from harness.memo import Memo
 from harness.plan import Label, Plan, Request
-from harness.spec import digest, seed
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+from harness.spec import digest
 
 Result = Mapping[str, Any]
 Batch = Generator[list[Request], list[Result], "Study"]
+"""Yields the runs that it wants next, is sent their results, returns the study."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,24 @@ class Trial:
     hyperparameters: Mapping[str, Any]
     """Dotted option -> value."""
     value: float | None
-    """Mean validation value over the repeats; None when a run of it failed."""
+    """Mean validation value over the repeats; None when it was pruned or a run of it failed."""
     told: float | None
-    """What Optuna was told: of a failed trial the metric's floor, or the worst value seen; None when it was neither."""
+    """What Optuna was told: of a failed trial the metric's floor, or the worst value seen, None when it was neither; of
+    a pruned one the last value that it reported."""
     run_ids: tuple[str, ...]
     reason: str | None = None
+    pruned: bool = False
+    pruned_epoch: float | None = None
+    """Where the first of its runs was stopped; None when it was stopped between repeats."""
+    curves: tuple[tuple[float, ...], ...] = ()
+    """With a pruner that looks at them: the metric on validation at each evaluation, for each repeat."""
+    reported: tuple[float, ...] = ()
+    """With a pruner: the intermediate values that Optuna was told."""
+
+    @property
+    def state(self) -> str:
+        """`complete`, `pruned` or `failed`."""
+        return "pruned" if self.pruned else "failed" if self.value is None else "complete"
 
 
 @dataclass(frozen=True)
@@ -65,98 +77,143 @@ def space_hash(space: Mapping[str, Domain]) -> str:
     return digest({name: domain_to_plain(domain) for name, domain in space.items()})
 
 
-def tune(plan: Plan, label: Label) -> Batch:
-    """A coroutine: yields the runs that it wants next, is sent their results, returns the study.
-
-    `label` names the problem, arm and replicate.
-    """
-    tuning = plan.suite.tuning
-    space = plan.settings[label.problem, label.arm].space
-    key = study_key(plan, label)
-    study = optuna.create_study(direction=plan.suite.metric.extra["direction"], study_name=key)
-    distributions = {name: _distribution(domain) for name, domain in space.items()}
-    trials: list[Trial] = []
-    while len(trials) < tuning.trials:
-        numbers = range(len(trials), min(len(trials) + tuning.batch, tuning.trials))
-        asked = [_ask(study, plan, key, number, distributions) for number in numbers]
-        requests = [
-            plan.request(_trial_label(label, number, repeat), trial.params)
-            for number, trial in zip(numbers, asked, strict=True)
-            for repeat in range(tuning.repeats)
-        ]
-        results = yield requests
-        for place, (number, trial) in enumerate(zip(numbers, asked, strict=True)):
-            mine = slice(place * tuning.repeats, (place + 1) * tuning.repeats)
-            made = _judge(plan, label, number, trial.params, requests[mine], results[mine], trials)
-            trials.append(made)
-            _tell(study, trial, made.told)
-    return Study(key, label.problem, label.arm, label.replicate, space, tuple(trials), _best(plan, trials))
-
-
-def _trial_label(label: Label, number: int, repeat: int) -> Label:
-    return Label(label.problem, label.arm, label.replicate, "tune", "tuned", number, repeat)
-
-
-def _ask(study: optuna.Study, plan: Plan, key: str, number: int, distributions: dict[str, Any]) -> optuna.trial.Trial:
-    with warnings.catch_warnings():
-        # `multivariate` and `constant_liar` are marked experimental; both are set on purpose.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = _sampler(plan, key, number)
-        return study.ask(distributions)
-
-
-def _sampler(plan: Plan, key: str, number: int) -> optuna.samplers.BaseSampler:
-    tuning = plan.suite.tuning
-    start = seed(key, number, bits=32)
-    if tuning.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=start)
-    if tuning.sampler == "qmc":
-        # A quasi-random sequence is one sequence: its seed belongs to the study, not to the trial.
-        return optuna.samplers.QMCSampler(scramble=True, seed=seed(key, bits=32), warn_independent_sampling=False)
-    startup = max(5, tuning.trials // 5)
-    if tuning.sampler == "gp":
-        return optuna.samplers.GPSampler(seed=start, n_startup_trials=startup, deterministic_objective=False)
-    return optuna.samplers.TPESampler(
-        seed=start, n_startup_trials=startup, multivariate=True, constant_liar=tuning.batch > 1
+def method(plan: Plan, label: Label) -> Method:
+    """How the study at that place is asked."""
+    tuning, setting = plan.suite.tuning, plan.settings[label.problem, label.arm]
+    return Method(
+        key=study_key(plan, label),
+        direction=plan.suite.metric.extra["direction"],
+        space=setting.space,
+        sampler=tuning.sampler,
+        pruner=tuning.pruner,
+        trials=tuning.trials,
+        batch=tuning.batch,
+        evaluations=pruning.evaluations(setting.values),
     )
 
 
-def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
-    if isinstance(domain, Choice):
-        return optuna.distributions.CategoricalDistribution(domain.options)
-    if isinstance(domain, Int):
-        return optuna.distributions.IntDistribution(domain.low, domain.high, log=domain.log)
-    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=domain.log)
+def tune(plan: Plan, label: Label, memo: Memo | None = None) -> Batch:
+    """The coroutine of the study whose problem, arm and replicate `label` names."""
+    memo, asked = memo or Memo(), method(plan, label)
+    asker, tuning = Asker(asked, memo), plan.suite.tuning
+    in_turn = tuning.pruner == "wilcoxon"
+    trials: list[Trial] = []
+    while len(trials) < tuning.trials:
+        settings = asker.ask(min(tuning.batch, tuning.trials - len(trials)))
+        tries = [_Try(len(trials) + place, setting) for place, setting in enumerate(settings)]
+        yield from _in_turn(plan, label, asker, tries) if in_turn else _at_once(plan, label, tries, trials)
+        for one in tries:
+            trials.append(_judge(plan, label, one, trials))
+        told = trials[tries[0].number :]
+        asker.tell([Told(t.hyperparameters, None if t.pruned else t.told, t.reported, t.pruned) for t in told])
+    memo.save()
+    return Study(asked.key, label.problem, label.arm, label.replicate, asked.space, tuple(trials), _best(plan, trials))
 
 
-def _judge(
-    plan: Plan,
-    label: Label,
-    number: int,
-    hyperparameters: Mapping[str, Any],
-    requests: Sequence[Request],
-    results: Sequence[Result],
-    earlier: Sequence[Trial],
-) -> Trial:
+@dataclass
+class _Try:
+    """A trial while it is under way."""
+
+    number: int
+    setting: Setting
+    requests: list[Request] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    stopped: bool = False
+    """Whether its remaining repeats were found hopeless."""
+
+    def failure(self) -> str | None:
+        """Status and reason of the first run that failed."""
+        bad = (result for result in self.results if result["status"] not in ("ok", "pruned"))
+        return next((f"{result['status']}: {result['reason']}" for result in bad), None)
+
+
+_Rounds = Generator[list[Request], list[Result], None]
+
+
+def _at_once(plan: Plan, label: Label, tries: Sequence[_Try], earlier: Sequence[Trial]) -> _Rounds:
+    """All repeats of all trials, each run with the thresholds that earlier batches gave it."""
+    for one in tries:
+        for repeat in range(plan.suite.tuning.repeats):
+            prune = _prune(plan, label, one.number, repeat, earlier)
+            one.requests.append(plan.request(_place(label, one.number, repeat), one.setting, prune=prune))
+    results = yield [request for one in tries for request in one.requests]
+    for place, one in enumerate(tries):
+        one.results += results[place * len(one.requests) : (place + 1) * len(one.requests)]
+
+
+def _in_turn(plan: Plan, label: Label, asker: Asker, tries: Sequence[_Try]) -> _Rounds:
+    """One repeat of each trial after another, without the trials that Optuna has found hopeless by then."""
+    repeats = plan.suite.tuning.repeats
+    for repeat in range(repeats):
+        alive = [one for one in tries if not one.stopped]
+        requests = [plan.request(_place(label, one.number, repeat), one.setting) for one in alive]
+        results = (yield requests) if requests else []
+        for one, request, result in zip(alive, requests, results, strict=True):
+            one.requests.append(request)
+            one.results.append(result)
+        judged = [one for one in alive if one.failure() is None]
+        if judged and pruning.WILCOXON_PAIRS <= repeat + 1 < repeats:
+            found = asker.hopeless([[validation_value(plan, result) for result in one.results] for one in judged])
+            for one, stopped in zip(judged, found, strict=True):
+                one.stopped = stopped
+
+
+def _place(label: Label, number: int, repeat: int) -> Label:
+    return Label(label.problem, label.arm, label.replicate, "tune", "tuned", number, repeat)
+
+
+def _prune(plan: Plan, label: Label, number: int, repeat: int, earlier: Sequence[Trial]) -> dict[str, Any] | None:
+    """What stops that repeat of the trial early: a repeat is judged against the same one of earlier batches."""
+    if plan.suite.tuning.pruner not in pruning.BY_CURVE:
+        return None
+    past = [pruning.Past(t.number, t.state == "complete", t.curves[repeat]) for t in earlier if t.curves]
+    metric = plan.suite.metric
+    return pruning.payload(
+        plan.suite.tuning.pruner,
+        past,
+        metric=metric.name,
+        direction=metric.extra["direction"],
+        times=pruning.evaluations(plan.settings[label.problem, label.arm].values),
+        study=study_key(plan, label),
+        number=number,
+    )
+
+
+def _judge(plan: Plan, label: Label, one: _Try, earlier: Sequence[Trial]) -> Trial:
     """The trial with its value, and with what a failed one counts as, so that the sampler learns from it."""
-    failed = [result for result in results if result["status"] != "ok"]
-    ids = tuple(request.spec.id for request in requests)
-    batch = number // plan.suite.tuning.batch
-    if failed:
-        reason = f"{failed[0]['status']}: {failed[0]['reason']}"
-        return Trial(number, batch, hyperparameters, None, _failure_value(plan, label.problem, earlier), ids, reason)
-    scores = [validation_value(plan, result) for result in results]
+    tuning, ids = plan.suite.tuning, tuple(request.spec.id for request in one.requests)
+    batch = one.number // tuning.batch
+    if (reason := one.failure()) is not None:
+        told = _failure_value(plan, label.problem, earlier)
+        return Trial(one.number, batch, one.setting, None, told, ids, reason)
+    curves = tuple(curve(plan, result) for result in one.results) if tuning.pruner in pruning.BY_CURVE else ()
+    reported = tuple(math.fsum(values) / len(values) for values in zip(*curves, strict=False))
+    if tuning.pruner == "wilcoxon":
+        reported = tuple(validation_value(plan, result) for result in one.results)
+    cut = [result for result in one.results if result["status"] == "pruned"]
+    if cut or one.stopped:
+        reason = cut[0]["reason"] if cut else f"wilcoxon: hopeless after {len(ids)} of {tuning.repeats} repeats"
+        epoch = min((float(result["epochs"]) for result in cut), default=None)
+        return Trial(
+            one.number, batch, one.setting, None, reported[-1], ids, reason, True, epoch, curves, reported
+        )  # fmt: skip
+    scores = [validation_value(plan, result) for result in one.results]
     value = math.fsum(scores) / len(scores)
-    return Trial(number, batch, hyperparameters, value, value, ids)
+    return Trial(one.number, batch, one.setting, value, value, ids, curves=curves, reported=reported)
+
+
+def curve(plan: Plan, result: Result) -> tuple[float, ...]:
+    """The compared metric on validation at each evaluation."""
+    name = plan.suite.metric.name
+    return tuple(float(row[5]) for row in result["evaluations"] if row[3] == "validation" and row[4] == name)
 
 
 def validation_value(plan: Plan, result: Result) -> float:
     """The compared metric on validation, at the best or the last evaluation as `[compare] epoch` says."""
-    name, direction = plan.suite.metric.name, plan.suite.metric.extra["direction"]
-    values = [row[5] for row in result["evaluations"] if row[3] == "validation" and row[4] == name]
+    values = curve(plan, result)
     if plan.suite.compare.epoch == "last":
-        return float(values[-1])
-    return float(max(values) if direction == "maximize" else min(values))
+        return values[-1]
+    return max(values) if plan.suite.metric.extra["direction"] == "maximize" else min(values)
 
 
 def floor(plan: Plan, problem: str) -> float | None:
@@ -177,39 +234,9 @@ def _failure_value(plan: Plan, problem: str, earlier: Sequence[Trial]) -> float 
     return min(values) if plan.suite.metric.extra["direction"] == "maximize" else max(values)
 
 
-def _tell(study: optuna.Study, trial: optuna.trial.Trial, told: float | None) -> None:
-    if told is None:
-        study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    else:
-        study.tell(trial, told)
-
-
 def _best(plan: Plan, trials: Sequence[Trial]) -> Trial | None:
     complete = [trial for trial in trials if trial.value is not None]
     if not complete:
         return None
     sign = 1.0 if plan.suite.metric.extra["direction"] == "maximize" else -1.0
     return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
-
-
-def rebuild(
-    name: str,
-    direction: str,
-    space: Mapping[str, Domain],
-    chosen: Mapping[int, Mapping[str, Any]],
-    told: Mapping[int, float | None],
-) -> optuna.Study:
-    """An Optuna study in memory with the given trials: hyperparameters and told values by trial number."""
-    study = optuna.create_study(direction=direction, study_name=name)  # type: ignore[arg-type]
-    distributions = {option: _distribution(domain) for option, domain in space.items()}
-    for number in sorted(chosen):
-        state = optuna.trial.TrialState.FAIL if told[number] is None else optuna.trial.TrialState.COMPLETE
-        values = {option: _typed(space[option], value) for option, value in chosen[number].items()}
-        study.add_trial(
-            optuna.trial.create_trial(state=state, params=values, distributions=distributions, value=told[number])
-        )
-    return study
-
-
-def _typed(domain: Domain, value: Any) -> Any:
-    return int(value) if isinstance(domain, Int) else value

@@ -61,7 +61,10 @@ def share(payload: Mapping[str, Any], *names: Any) -> float:
 
 
 def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = None, *, epochs: int = 2) -> Result:
-    """A result as training gives it, with scores that depend on the payload alone (or on split and epoch)."""
+    """A result as training gives it, with scores that depend on the payload alone (or on split and epoch).
+
+    A run is stopped where its payload says so, as training does.
+    """
     scored = score or (lambda split, epoch: share(payload, split, epoch))
     final = payload["phase"] == "final"
     rows: list[list[Any]] = []
@@ -70,6 +73,8 @@ def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = N
             accuracy = scored(split, epoch)
             rows += [[float(epoch), 4 * epoch, 120 * epoch, split, "accuracy", accuracy, n]]
             rows += [[float(epoch), 4 * epoch, 120 * epoch, split, "loss", 1 - accuracy, n]]
+        if (reason := stopped(payload, rows)) is not None:
+            return {**_result(payload, rows, epoch), "status": "pruned", "reason": reason, "weights_hash": None}
     name = payload.get("select", {}).get("metric", "accuracy")
     sign = 1 if name == "accuracy" else -1
     validation = {row[0]: sign * row[5] for row in rows if row[3] == "validation" and row[4] == name}
@@ -78,13 +83,30 @@ def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = N
         accuracy, step = scored("test", int(selected)), 4 * int(selected)
         rows += [[selected, step, 30 * step, "test", "accuracy", accuracy, 100]]
         rows += [[selected, step, 30 * step, "test", "loss", 1 - accuracy, 100]]
+    return {**_result(payload, rows, epochs), "selected_epoch": selected}
+
+
+def stopped(payload: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> str | None:
+    """Why the run ends after its latest evaluation, as `payload["prune"]` asks; None where it goes on."""
+    prune = payload.get("prune")
+    if prune is None:
+        return None
+    values = [row[5] for row in rows if row[3] == "validation" and row[4] == prune["metric"]]
+    threshold, worse = prune["thresholds"][len(values) - 1], 1.0 if prune["direction"] == "minimize" else -1.0
+    judged = (min(values, key=lambda value: worse * value)) if prune["judge"] == "best" else values[-1]
+    if threshold is None or worse * judged <= worse * threshold:
+        return None
+    return f"validation {prune['metric']} {judged:.4g} at evaluation {len(values)} was worse than {threshold:.4g}"
+
+
+def _result(payload: Mapping[str, Any], rows: list[list[Any]], epochs: int) -> dict[str, Any]:
     return {
         "status": "ok",
         "reason": None,
         "epochs": float(epochs),
         "steps": 4 * epochs,
         "examples": 120 * epochs,
-        "selected_epoch": selected,
+        "selected_epoch": None,
         "evaluations": rows,
         "parameters": 58,
         "trainable_parameters": 58,

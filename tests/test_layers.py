@@ -28,7 +28,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "torch": TORCH,
     "torchvision": (),
     "safetensors": ("snapshot.py",),
-    "optuna": ("tune.py", "results.py"),
+    "optuna": ("asking.py", "results.py"),
     "pandas": FRAMES,
     "numpy": (*FRAMES, "device.py", "testing/"),
     "scipy": ("verdict/",),
@@ -51,18 +51,21 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 }
 # Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
 LAYERS = (
-    ("errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "__init__.py"),
-    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "store.py", "device.py", "returned.py"),
+    (
+        "errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "pruning.py",
+        "__init__.py",
+    ),
+    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "store.py", "memo.py", "device.py", "returned.py"),
     ("checkpoints.py", "snapshot.py", "feed.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     ("suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite.py"),
     ("plan.py",),
-    ("tune.py", "blocks.py", "strategies.py", "data.py", "train.py", "probe.py", "execute/"),
+    ("asking.py", "tune.py", "blocks.py", "strategies.py", "data.py", "train.py", "probe.py", "execute/"),
     ("coordinator.py",),
     ("columns.py", "tables.py", "datapackage.py", "verdict/", "report/"),
     ("session.py", "results.py", "progress.py", "testing/"),
     ("cli/", "__main__.py"),
-)
+)  # fmt: skip
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
 UPWARD = {
     ("describe.py", "probe.py"),
@@ -225,7 +228,7 @@ def finished_folder(request) -> Path:
     return Path(request.getfixturevalue("_finished_once"))
 
 
-HEAVY = ("torch", "torchvision", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
+HEAVY = ("torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
 IN_A_CHILD = """
 import sys
 from harness.cli import main

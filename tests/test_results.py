@@ -8,6 +8,7 @@ import optuna
 import pytest
 
 import harness
+from harness import columns
 from harness.errors import ResultsError
 
 
@@ -41,6 +42,33 @@ def test_a_study_holds_the_trials_as_they_were_tried(results):
     ]
     chosen = final[final["phase"] == "final"]["hyperparameters"].item()
     assert study.best_params == json.loads(chosen)
+
+
+@pytest.mark.parametrize("pruner", ["halving", "wilcoxon"])
+def test_a_study_read_back_from_tables_is_the_one_that_was_told(tmp_path, pruner):
+    from harness import tables
+    from harness.asking import Told, rebuild
+    from harness.coordinator import Coordinator
+    from harness.datapackage import write_tables
+    from harness.store import Store
+    from tests.small import Answering, a_plan
+
+    repeats = 6 if pruner == "wilcoxon" else 2
+    changes = {"tuning.pruner": pruner, "tuning.trials": 6, "tuning.repeats": repeats, "compare.replicates": 1}
+    plan = a_plan(tmp_path, changes)
+    walk = Coordinator(plan, Store(tmp_path / "r"), executor=Answering()).run()
+    made = tables.build(plan, walk)
+    write_tables({**{name: tables.frame(name, []) for name in columns.TABLES}, **made}, tmp_path / "r", name="suite")
+    counted = ("trials", "complete", "pruned", "failed")
+    for study, row in zip(walk.studies, made["studies"].to_dict("records"), strict=True):
+        states = [trial.state for trial in study.trials]
+        assert [row[name] for name in counted] == [6, *(states.count(name) for name in counted[1:])]
+        told = [Told(t.hyperparameters, None if t.pruned else t.told, t.reported, t.pruned) for t in study.trials]
+        expected = rebuild(study.id, "maximize", study.space, told)
+        found = harness.load(tmp_path / "r").study(study.arm, 0)
+        for name in ("state", "value", "params", "intermediate_values"):
+            assert [getattr(t, name) for t in found.trials] == [getattr(t, name) for t in expected.trials]
+    assert "pruned" in set(made["trials"]["state"])
 
 
 def test_what_is_not_there_is_named(results, tmp_path):

@@ -299,3 +299,28 @@ def test_data_that_changed_under_the_records_stop_the_run(project, tmp_path):
     result = project.run("run", "suite.toml")
     assert result.code == 4
     assert "the train split changed" in result.err
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])
+def test_pruned_runs_are_stopped_where_their_spec_says_and_counted(project, pruner):
+    changes = {"arms.optimizer": ["sgd"], "tuning.trials": 9, "tuning.sampler": "random", "tuning.pruner": pruner}
+    changes |= {"problem.epochs": 5, "compare.replicates": 3, "compare.untuned": False, "compare.metric": "loss"}
+    result = project.write(suite=changes).run("run", "suite.toml")
+    assert result.code == 0, result.err
+    records = [json.loads(path.read_text()) for path in (project.folder / "results/suite/runs").glob("*/*.json")]
+    pruned = [record for record in records if record["result"]["status"] == "pruned"]
+    assert 0 < len(pruned) < len(records)
+    assert f"{len(records) - len(pruned)} of 30 ok, {len(pruned)} pruned, 0 failed, 0 missing" in result.err
+    for record in records:
+        prune, rows = record["spec"].get("prune"), record["result"]["evaluations"]
+        values = [row[5] for row in rows if row[3] == "validation" and row[4] == "loss"]
+        judged = [
+            min(values[: at + 1]) if prune and prune["judge"] == "best" else values[at] for at in range(len(values))
+        ]
+        limits = [float("inf") if x is None else x for x in prune["thresholds"]] if prune else [float("inf")] * 5
+        worse = [value > limit for value, limit in zip(judged, limits, strict=False)]
+        stopped = record["result"]["status"] == "pruned"
+        assert worse == ([False] * (len(values) - 1) + [True] if stopped else [False] * 5)
+        assert (f"at evaluation {len(values)} was worse than" in str(record["result"]["reason"])) is stopped
+    project.run("run", "suite.toml", "--executor", "process", "--workers", "2", "--results", "two")
+    assert project.read("two/tables/runs.csv") == runs_csv(project)

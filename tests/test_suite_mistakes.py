@@ -380,7 +380,7 @@ def test_choices_of_mixed_type_where_the_part_does_not_say_what_it_takes(tmp_pat
     [
         ('"tpe"', '"bayes"', "random, qmc, tpe, gp"),
         ('"tpe"', '"cmaes"', "random, qmc, tpe, gp"),
-        ('sampler = "tpe"', 'pruner = "median"', "none"),
+        ('sampler = "tpe"', 'pruner = "medium"', "none, median, hyperband, halving, wilcoxon"),
         ("margin = 0.002", 'claim = "methd"', "method, setting"),
         ("margin = 0.002", 'epoch = "best"', "best_validation, last"),
         ("epochs = 2", 'precision = "fp16"', "fp32, bf16"),
@@ -391,6 +391,39 @@ def test_choices_of_mixed_type_where_the_part_does_not_say_what_it_takes(tmp_pat
 def test_s23_a_word_that_is_not_known_shows_all_that_are(tmp_path: Path, old: str, new: str, allowed: str) -> None:
     found = mistake(tmp_path, good(old, new))
     assert (found.code, found.allowed) == ("unknown-word", allowed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "allowed", "second"),
+    [
+        (("epochs = 2", "epochs = 1"), "median can stop no run that is evaluated once", "epochs or steps of 2", 7),
+        (("epochs = 2", "steps = 1"), "median can stop no run that is evaluated once", "epochs or steps of 2", 7),
+        (("epochs = 2\n", ""), "median can stop no run that is evaluated once", "epochs or steps of 2", 3),
+        (('"median"', '"halving"\nrepeats = 9'), None, "", 0),
+        (('"median"', '"wilcoxon"\nrepeats = 4'), "wilcoxon can stop no trial of 4 repeats", "repeats of 5", 15),
+        (('"median"', '"wilcoxon"'), "wilcoxon can stop no trial of 1 repeat:", "repeats of 5", 12),
+        (('"median"', '"wilcoxon"\nrepeats = 5'), None, "", 0),
+    ],
+    ids=str,
+)
+def test_a_pruner_that_could_never_stop_anything_is_refused(tmp_path, changes, said, allowed, second) -> None:
+    text = good('sampler = "tpe"', 'pruner = "median"').replace(*changes)
+    if said is None:
+        assert read(tmp_path, text).tuning.pruner in ("halving", "wilcoxon")
+        return
+    found = mistake(tmp_path, text)
+    assert found.code == "conflict"
+    assert found.message.startswith(f"[tuning] pruner: {said}")
+    assert found.allowed.startswith(allowed)
+    assert 'pruner = "none"' in found.help
+    assert (found.places[0].line, found.places[1].line) == (13 if second == 3 else 14, second)
+
+
+def test_one_problem_of_several_whose_runs_are_evaluated_once_is_refused(tmp_path: Path) -> None:
+    text = good("epochs = 2\n", "[problems]\nepochs = [3, 1]\n").replace('sampler = "tpe"', 'pruner = "hyperband"')
+    found = mistake(tmp_path, text)
+    assert found.message.startswith("[tuning] pruner: hyperband can stop no run")
+    assert found.places[1].line == 8
 
 
 def test_s25_tuning_reads_validation_only(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from harness import tune
+from harness.asking import Told, rebuild
 from harness.hookspecs import Choice, Float, Int
 from harness.plan import DataFacts, Label
 from tests.small import FACTS, a_plan, failed, ok, share
@@ -279,11 +280,7 @@ def test_no_complete_trial_is_no_choice(tmp_path):
 def test_the_choice_is_optunas_own(tmp_path):
     plan = planned(tmp_path, trials=10, **{"compare.metric": "loss"})
     study, _ = drive(plan, lambda payload: ok(payload, lambda split, epoch: share(payload)))
-    trials = {trial.number: trial for trial in study.trials}
-    rebuilt = tune.rebuild(
-        study.id, "minimize", study.space, {n: t.hyperparameters for n, t in trials.items()},
-        {n: t.told for n, t in trials.items()},
-    )  # fmt: skip
+    rebuilt = rebuild(study.id, "minimize", study.space, [Told(t.hyperparameters, t.told) for t in study.trials])
     assert rebuilt.best_trial.number == study.best.number
     assert rebuilt.best_value == study.best.value
 
@@ -293,10 +290,11 @@ def test_the_choice_is_optunas_own(tmp_path):
 
 def test_a_rebuilt_study_has_the_same_trials(tmp_path):
     study, _ = drive(planned(tmp_path, trials=4, **{"compare.metric": "loss"}), valued(None, 0.5, 0.25, 0.75))
-    as_read = {
-        t.number: {**t.hyperparameters, "model.width": float(t.hyperparameters["model.width"])} for t in study.trials
-    }
-    rebuilt = tune.rebuild("name", "minimize", study.space, as_read, {t.number: t.told for t in study.trials})
+    as_read = [
+        Told({**t.hyperparameters, "model.width": float(t.hyperparameters["model.width"])}, t.told)
+        for t in study.trials
+    ]
+    rebuilt = rebuild("name", "minimize", study.space, as_read)
     assert rebuilt.study_name == "name"
     assert [trial.params for trial in rebuilt.trials] == [dict(trial.hyperparameters) for trial in study.trials]
     assert [trial.value for trial in rebuilt.trials] == [None, 0.5, 0.75, 0.25]

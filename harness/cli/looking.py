@@ -63,9 +63,10 @@ def _plan_row(row: Row, parameters: int) -> tuple[Any, ...]:
 def _plan_words(plan: Plan) -> str:
     tuning, compare = plan.suite.tuning, plan.suite.compare
     repeats = f" of {tuning.repeats} runs" if tuning.repeats > 1 else ""
+    pruner = "" if tuning.pruner == "none" else f" at most, less what the {tuning.pruner} pruner stops"
     studies = 1 if compare.claim == "setting" else compare.replicates
     tuned = (
-        f"{studies} studies of {tuning.trials} {tuning.sampler} trials{repeats} for each arm"
+        f"{studies} studies of {tuning.trials} {tuning.sampler} trials{repeats} for each arm{pruner}"
         if tuning.trials
         else "no tuning"
     )
@@ -107,12 +108,16 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     walk = sessions.walk_records(opened)
     counts = walk.counts(opened.plan)
     failed = [e for e in walk.entries if e.result["status"] not in ("ok", "pruned")]
-    head = ("problem", "arm", "planned", "ok", "failed", "missing")
+    prunes = opened.suite.tuning.pruner != "none"
+    head = ("problem", "arm", "planned", "ok", *(("pruned",) if prunes else ()), "failed", "missing")
     body = []
     for row in opened.plan.rows():
         mine = [e for e in walk.entries if (e.label.problem, e.label.arm) == (row.problem, row.arm)]
-        ok = sum(e.result["status"] in ("ok", "pruned") for e in mine)
-        body.append((row.problem, row.arm, row.runs, ok, len(mine) - ok, row.runs - len(mine)))
+        statuses = [e.result["status"] for e in mine]
+        ok, pruned = statuses.count("ok"), statuses.count("pruned")
+        spared = (pruned,) if prunes else ()
+        bad, missing = len(mine) - ok - pruned, row.runs - len(mine)
+        body.append((row.problem, row.arm, row.runs, ok, *spared, bad, missing))
     if as_json:
         arms = [dict(zip(head, row, strict=True)) for row in body]
         rows = [{"run_id": e.run_id, **e.label.__dict__, **_why(e)} for e in failed]

@@ -57,7 +57,8 @@ def clean(text: str) -> str:
 
 def counts_text(counts: dict[str, int]) -> str:
     """How many runs of the plan became what."""
-    return f"{counts['ok']} of {counts['planned']} ok, {counts['failed']} failed, {counts['missing']} missing"
+    pruned = f"{counts['pruned']} pruned, " if counts["pruned"] else ""
+    return f"{counts['ok']} of {counts['planned']} ok, {pruned}{counts['failed']} failed, {counts['missing']} missing"
 
 
 def seconds_text(seconds: float) -> str:

@@ -68,7 +68,7 @@ def _repair(opened: Session) -> Walk:
     from harness import session as sessions
 
     opened.store.sweep()
-    walk = sessions.walk_records(opened)
+    walk = sessions.walk_records(opened, keep_asked=True)
     if moved := opened.store.quarantine():
         say(f"{len(moved)} damaged records moved to {opened.store.folder / 'quarantine'}; their runs are done again")
         walk = sessions.walk_records(opened)
