@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import tune
 from harness.errors import DataError
-from harness.execute import Executor, Job, Outcome
+from harness.execute import Evaluator, Job, Outcome
 from harness.plan import Label, Plan, Request
 from harness.store import Record, Store, make_record
 
@@ -93,7 +93,7 @@ class Coordinator:
     """Walks a plan once."""
 
     def __init__(
-        self, plan: Plan, store: Store, *, executor: Executor | None = None, notify: Notify | None = None
+        self, plan: Plan, store: Store, *, executor: Evaluator | None = None, notify: Notify | None = None
     ) -> None:
         self.plan, self.store, self.executor = plan, store, executor
         self.notify = notify or (lambda entry, fresh: None)
