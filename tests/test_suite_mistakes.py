@@ -385,12 +385,29 @@ def test_choices_of_mixed_type_where_the_part_does_not_say_what_it_takes(tmp_pat
         ("margin = 0.002", 'epoch = "best"', "best_validation, last"),
         ("epochs = 2", 'precision = "fp16"', "fp32, bf16"),
         ("[compare]", '[execution]\ndevice = "gpu"\n[compare]', "auto, cpu, cuda"),
-        ("[compare]", '[execution]\nexecutor = "dask"\n[compare]', "process, serial"),
     ],
 )
 def test_s23_a_word_that_is_not_known_shows_all_that_are(tmp_path: Path, old: str, new: str, allowed: str) -> None:
     found = mistake(tmp_path, good(old, new))
     assert (found.code, found.allowed) == ("unknown-word", allowed)
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "says"),
+    [
+        ('"dsk"', "unknown-name", "did you mean 'dask'?"),
+        ('{ use = "dask", schedular = "tcp://a:1" }', "unknown-key", "did you mean 'scheduler'?"),
+        ('{ use = "process", scheduler = "tcp://a:1" }', "unknown-key", "executor 'process' has no option 'scheduler'"),
+        ('{ use = "dask", patience = "long" }', "wrong-type", "executor 'dask' takes a number"),
+        ('{ use = "dask", resources = 1 }', "wrong-type", "executor 'dask' takes a table"),
+        ('"needy"', "missing-key", "executor 'needy' needs the option 'queue'"),
+        ("5", "wrong-type", "expected a part"),
+    ],
+)
+def test_an_executor_is_checked_as_every_part_is(tmp_path: Path, value: str, code: str, says: str) -> None:
+    found = mistake(tmp_path, good("[compare]", f"[execution]\nexecutor = {value}\n[compare]"))
+    assert found.code == code
+    assert says in f"{found.message}; {found.help}"
 
 
 def test_s25_tuning_reads_validation_only(tmp_path: Path) -> None:

@@ -184,9 +184,9 @@ class DaskExecutor:
         """Futures that are done, as soon as there is one."""
         found = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._ended.get(timeout=seconds) if seconds else self._ended.get_nowait())
+            found.append(self._ended.get(timeout=seconds) if seconds else self._ended.get(block=False))
             while True:
-                found.append(self._ended.get_nowait())
+                found.append(self._ended.get(block=False))
         return found
 
     def _fetch(self, futures: list[Future]) -> dict[str, bytes]:

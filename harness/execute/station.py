@@ -120,7 +120,7 @@ class Station:
                 self._arrivals.get(block=not (self._under_way or self._waiting), timeout=_POLL_SECONDS)
             )
             while True:
-                self._waiting.append(self._arrivals.get_nowait())
+                self._waiting.append(self._arrivals.get(block=False))
         except queue.Empty:
             return
 
@@ -163,7 +163,7 @@ class Station:
             self._stop()
         finally:
             while not self._arrivals.empty():
-                self._waiting.append(self._arrivals.get_nowait())
+                self._waiting.append(self._arrivals.get(block=False))
             for ticket in self._waiting:
                 self._answer(ticket, error=error or RuntimeError("the station has closed"))
 
