@@ -88,7 +88,8 @@ def connect(address: str) -> Cluster:
 
 def _is_safe(address: str) -> bool:
     scheme, _, host = address.partition("://")
-    return scheme in ("tls", "wss", "inproc") or re.match(r"(127\.|localhost\b|\[::1\])", host) is not None
+    here = re.match(r"(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?$", host)
+    return scheme in ("tls", "wss", "inproc") or here is not None
 
 
 def start(workers: int) -> Cluster:
@@ -108,6 +109,7 @@ def start(workers: int) -> Cluster:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # it has a port for its metrics all the same
                 memory_limit=None,
                 silence_logs=logging.CRITICAL,
             )

@@ -217,9 +217,8 @@ class DaskExecutor:
                 self._outcomes.append(dataclasses.replace(outcome, observed=self._observed(outcome, task)))
             return
         how = error_text(task.future) if task.future.status == "error" else "KilledWorker"
-        if how.startswith("NotLookedAt"):
-            self._roster.lose(task.worker)  # the next round meets whoever has its address now
         if how.startswith(("KilledWorker", "NotLookedAt")):
+            self._roster.lose(task.worker)  # the next round meets whoever has its address now
             self._again(task, "killed", "its worker was lost")
         else:
             self._again(task, "crashed", how)

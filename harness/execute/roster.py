@@ -95,9 +95,9 @@ class Roster:
         if time.monotonic() - self._last_round < _ROUND_SECONDS:
             return
         there = self._there()
-        for address in self._workers.keys() - there.keys():
+        for address in sorted(self._workers.keys() - there.keys()):
             self.lose(self._workers[address])
-        for address in there.keys() - self._workers.keys():
+        for address in sorted(there.keys() - self._workers.keys()):
             self._meet(address, there[address])
         for worker in self._workers.values():
             if worker.state == "asked" and time.monotonic() - worker.since > LOOK_SECONDS:

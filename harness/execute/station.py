@@ -130,8 +130,8 @@ class Station:
                 self._waiting.remove(ticket)
                 self._answer(ticket, error=RuntimeError("cancelled"))
             elif ticket.job.id not in self._under_way and len(self._under_way) < self.settings.workers:
-                self._waiting.remove(ticket)
                 self._executor = self._executor or in_processes(self.settings)
+                self._waiting.remove(ticket)
                 self._under_way[ticket.job.id] = ticket
                 # The last attempt that there is: the coordinator alone counts them.
                 self._executor.submit(ticket.job, attempt=ATTEMPTS)
@@ -140,32 +140,33 @@ class Station:
         if self._executor is None or not self._under_way:
             return
         if all(ticket.cancelled for ticket in self._under_way.values()):
-            self._stop()
+            self._stop(RuntimeError("cancelled"))
             return
         # With a slot free, a job that arrives must not wait for one that ends.
         free = len(self._under_way) < self.settings.workers
         for outcome in self._executor.wait(0.02 if free else _POLL_SECONDS):
             self._answer(self._under_way.pop(outcome.id), outcome=outcome)
 
-    def _stop(self) -> None:
+    def _stop(self, error: BaseException) -> None:
         """End what is under way, the server included."""
         if self._executor is not None:
             self._executor.close()
             self._executor = None
         for ticket in self._under_way.values():
-            self._answer(ticket, error=RuntimeError("cancelled"))
+            self._answer(ticket, error=error)
         self._under_way.clear()
 
     def _give_up(self, error: BaseException | None) -> None:
+        error = error or RuntimeError("the station has closed")
         with self._lock:
             self._open = False
         try:
-            self._stop()
+            self._stop(error)
         finally:
             while not self._arrivals.empty():
                 self._waiting.append(self._arrivals.get(block=False))
             for ticket in self._waiting:
-                self._answer(ticket, error=error or RuntimeError("the station has closed"))
+                self._answer(ticket, error=error)
 
     @staticmethod
     def _answer(ticket: _Ticket, *, outcome: Outcome | None = None, error: BaseException | None = None) -> None:
