@@ -243,6 +243,9 @@ def test_a_result_that_was_lost_on_its_way_is_computed_again(start, client):
     executor.submit(job("1"))
     client.runs[0].end(None)
     assert executor.wait(0) == []
+    executor.wait(0)
+    client.unanswered()[0].end(json.dumps(report()).encode())
+    executor.wait(0)
     client.runs[1].end(outcome("1"))
     (found,) = executor.wait(0)
     assert found.observed["attempt"] == 2
