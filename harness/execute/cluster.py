@@ -27,6 +27,8 @@ LOCAL_CONFIG = {
     # Runs are not Dask's to stop for memory: they are processes of their own, with a watchdog.
     "distributed.worker.memory.terminate": False,
     "distributed.worker.memory.pause": False,
+    # Dask would look at the stack of every worker a hundred times a second; runs happen elsewhere.
+    "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.limit": "1h",
     "distributed.scheduler.work-stealing": False,
 }
