@@ -9,10 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.errors import DataError, HarnessError, PluginError, ResultsError, SuiteError
+    from harness.errors import ClusterError, DataError, HarnessError, PluginError, ResultsError, SuiteError
     from harness.hookspecs import (
         Choice,
         Dataset,
+        Executor,
         Float,
         Int,
         Loss,
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ERRORS = ("DataError", "HarnessError", "PluginError", "ResultsError", "SuiteError")
+_ERRORS = ("ClusterError", "DataError", "HarnessError", "PluginError", "ResultsError", "SuiteError")
 _CONTRACT = (
     "Choice",
     "Dataset",
+    "Executor",
     "Float",
     "Int",
     "Loss",

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import checkpoints, tune
 from harness.errors import DataError
-from harness.execute import Executor, Job, Outcome
+from harness.execute import Evaluator, Job, Outcome
 from harness.memo import Memo
 from harness.plan import Label, Plan, Request
 from harness.store import Record, Store, make_record
@@ -106,7 +106,7 @@ class Coordinator:
         plan: Plan,
         store: Store,
         *,
-        executor: Executor | None = None,
+        executor: Evaluator | None = None,
         notify: Notify | None = None,
         keep_asked: bool = False,
     ) -> None:

@@ -33,3 +33,9 @@ class ResultsError(HarnessError):
     """The results folder cannot be used."""
 
     exit_code = 4
+
+
+class ClusterError(HarnessError):
+    """The cluster that runs should happen on cannot be reached, or has no worker that may be used."""
+
+    exit_code = 4

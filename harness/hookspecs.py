@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from harness.execute import Evaluator
     from harness.strategies import Parameter, Transfer
 
 PROJECT = "harness"
@@ -271,12 +272,29 @@ class Strategy(_Described):
     given: ClassVar[int] = 1
 
 
+@dataclass(frozen=True)
+class Executor(_Described):
+    """`build(settings, **options) -> harness.execute.Evaluator`: where runs happen; it changes no result and no id.
+
+    `settings` is a `harness.execute.Settings`. The coordinator calls it, so its module imports nothing heavy.
+    """
+
+    name: str
+    build: Callable[..., Evaluator]
+    kind: ClassVar[str] = "executor"
+    given: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.space:
+            raise ValueError(f"Executor: where runs happen is not tuned, got space for {', '.join(self.space)}")
+
+
 class NotApplicable(Exception):
     """Raised by a strategy that has no meaning on a model, with the reason in words."""
 
 
-Part = Optimizer | Model | Dataset | Loss | Schedule | Metric | Strategy
-PART_TYPES: tuple[type[Part], ...] = (Optimizer, Model, Dataset, Loss, Schedule, Metric, Strategy)
+Part = Optimizer | Model | Dataset | Loss | Schedule | Metric | Strategy | Executor
+PART_TYPES: tuple[type[Part], ...] = (Optimizer, Model, Dataset, Loss, Schedule, Metric, Strategy, Executor)
 KINDS: tuple[str, ...] = tuple(part.kind for part in PART_TYPES)
 
 
@@ -321,6 +339,11 @@ def harness_schedules() -> list[Schedule]:  # type: ignore[empty-body]
 @hookspec
 def harness_metrics() -> list[Metric]:  # type: ignore[empty-body]
     """What is measured on a split, and which way is better."""
+
+
+@hookspec
+def harness_executors() -> list[Executor]:  # type: ignore[empty-body]
+    """Where runs happen."""
 
 
 HOOKS: dict[str, type[Part]] = {f"harness_{plural(part.kind)}": part for part in PART_TYPES}

@@ -80,6 +80,12 @@ TUNABLE_KEYS: tuple[str, ...] = ("batch_size",)
 DEFAULT_EPOCHS = 1
 
 
+def default_part(kind: str) -> str | None:
+    """The name of the part that stands where the suite names none of that kind."""
+    default: str | None = {**Problem.model_fields, **Execution.model_fields}[kind].default
+    return default
+
+
 def _without_none(annotation: Any) -> Any:
     inner = [item for item in get_args(annotation) if item is not type(None)]
     return inner[0] if type(None) in get_args(annotation) and len(inner) == 1 else annotation
@@ -134,7 +140,7 @@ class Execution(Table):
     """[execution]: how runs are carried out; only `threads` can change a result."""
 
     workers: Count | None = None
-    executor: Literal["process", "serial"] = "process"
+    executor: Annotated[Part, PartOf("executor")] = "process"
     threads: Count = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     time_limit: Annotated[float, Field(gt=0)] = 21600.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -69,7 +69,7 @@ class Execution:
 
     workers: int | None = None
     """None: one a core."""
-    executor: Literal["process", "serial"] = "process"
+    executor: str = "process"
     threads: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     time_limit: float = 21600.0
@@ -80,6 +80,10 @@ class Execution:
     """Least time between two checkpoints of a run."""
     loaders: int = 0
     """Processes a run that read a data set which is not in memory."""
+    options: Mapping[str, Plain] = field(default_factory=dict)
+    """Of the executor, every default filled in."""
+    origin: Origin | None = None
+    """Where the executor comes from; None: nothing is to be run."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     metric = _metric(reading)
     parts = Parts(reading)
     _check_parts(reading, parts)
+    executor = _executor(reading, parts)
     space = Space(reading)
     settings = _settings(reading, variants, parts, space) if variants else []
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
@@ -142,9 +147,9 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     _check_pruner(reading, settings)
     if variants:
         _check_compare(reading, variants)
-    if reading.mistakes or variants is None or metric is None:
+    if reading.mistakes or variants is None or metric is None or executor is None:
         return None
-    return _build(reading, path, variants, tuple(settings), metric)
+    return _build(reading, path, variants, tuple(settings), metric, executor)
 
 
 def _check_file_name(reading: Reading, path: FilePath) -> None:
@@ -157,6 +162,11 @@ def _metric(reading: Reading) -> PartInfo | None:
     path: Path = ("compare", "metric")
     name = reading.get(path, None)
     return find(reading, "metric", name, path) if isinstance(name, str) else None
+
+
+def _executor(reading: Reading, parts: Parts) -> Chosen | None:
+    path: Path = ("execution", "executor")
+    return parts.choose("executor", () if reading.source.at(path) is MISSING else (path,))
 
 
 # Settings ------------------------------------------------------------------------------------------------------------
@@ -298,7 +308,12 @@ def _check_arm(reading: Reading, path: Path, variants: Variants) -> None:
 
 
 def _build(
-    reading: Reading, path: FilePath, variants: Variants, settings: tuple[Setting, ...], metric: PartInfo
+    reading: Reading,
+    path: FilePath,
+    variants: Variants,
+    settings: tuple[Setting, ...],
+    metric: PartInfo,
+    executor: Chosen,
 ) -> Suite:
     file = schema.SuiteFile.model_validate(reading.source.values)
     arms = tuple(arm.name for arm in variants.arms)
@@ -306,6 +321,7 @@ def _build(
     others = tuple(arm for arm in arms if arm != baseline)
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
     names_of = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    chosen = {"executor": executor.use, "options": dict(executor.values), "origin": executor.info.origin}
     return Suite(
         path=path,
         name=path.stem,
@@ -318,7 +334,7 @@ def _build(
         settings=settings,
         tuning=Tuning(**file.tuning.model_dump(exclude={"space"})),
         compare=Compare(**{**file.compare.model_dump(), **names_of}),
-        execution=Execution(**file.execution.model_dump()),
+        execution=Execution(**{**file.execution.model_dump(), **chosen}),
         metric=metric,
     )
 

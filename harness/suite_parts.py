@@ -90,7 +90,7 @@ def _no_part(reading: Reading, kind: str) -> None:
 
 def _merge(reading: Reading, kind: str, layers: Iterable[Path]) -> tuple[str | None, Path | None, dict[str, Path]]:
     """Name of the part, where it is named, and the paths of its options."""
-    name: str | None = schema.Problem.model_fields[kind].default
+    name: str | None = schema.default_part(kind)
     named_at: Path | None = None
     options: dict[str, Path] = {}
     for path in layers:

@@ -41,6 +41,9 @@ CATALOG = Catalog(
         _part("optimizer", "plain", {"lr": 0.01}),
         _part("schedule", "constant"),
         _part("strategy", "full", {"head_scale": 1.0}),
+        _part("executor", "process"),
+        _part("executor", "serial"),
+        _part("executor", "cluster", {"scheduler": ""}),
         _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
         _part("metric", "loss", direction="minimize", unit="", floor=None, ceiling=None),
     )

@@ -53,6 +53,10 @@ PARTS = (
     part("schedule", "step", {"gamma": 0.1}, required=("every",)),
     part("strategy", "full"),
     part("strategy", "probe", {"lr": 0.5, "depth": 1, "mode": "mean"}, {"mode": Choice("mean", "max")}),
+    part("executor", "process"),
+    part("executor", "serial"),
+    part("executor", "dask", {"scheduler": "", "resources": {}, "patience": 300.0, "allow_mixed_environment": False}),
+    part("executor", "needy", required=("queue",), origin=EXTRA),
     part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
     part("metric", "loss", direction="minimize", unit="nats", floor=None, ceiling=None),
 )

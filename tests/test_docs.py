@@ -133,6 +133,7 @@ def test_every_command_that_the_pages_name_is_there():
 def test_every_option_that_the_pages_name_is_there():
     options = {option for command in cli.commands.values() for p in command.params for option in p.opts}
     foreign = {"--extra-index-url", "--index-url", "--editable", "--help", "--version", "--benchmark-skip"}
+    foreign |= {"--nthreads", "--resources"}  # of `dask worker`
     for page in PAGES:
         text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
         for option in re.findall(r"`(?:[^`]* )?(--[a-z][a-z-]+)", text):

@@ -48,6 +48,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "pluggy": ("hookspecs.py", "describe.py"),
     "pytest": (),
     "psutil": (),
+    "dask": ("execute/cluster.py",),
+    "distributed": ("execute/cluster.py", "execute/dask.py", "execute/roster.py", "execute/station.py"),
 }
 # Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
 LAYERS = (
@@ -228,7 +230,7 @@ def finished_folder(request) -> Path:
     return Path(request.getfixturevalue("_finished_once"))
 
 
-HEAVY = ("torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
+HEAVY = ("distributed", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
 IN_A_CHILD = """
 import sys
 from harness.cli import main

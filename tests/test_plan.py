@@ -171,6 +171,8 @@ def ids(made):
         {"tuning.space": {"optimizer.lr": {"low": 0.1, "high": 0.9}}},
         {"execution.workers": 7},
         {"execution.executor": "process"},
+        {"execution.executor": {"use": "serial"}},
+        {"execution.executor": {"use": "cluster", "scheduler": "tcp://a:1"}},
         {"execution.time_limit": 5.0},
         {"execution.device": "cpu"},
     ],

@@ -20,6 +20,13 @@ from suite_catalog import BUILTIN, CATALOG, EXTRA, GOOD, SHORT, good, read, spel
 # What a suite is ------------------------------------------------------------------------------------------------------
 
 
+def test_an_executor_has_every_option_filled_in(tmp_path: Path) -> None:
+    text = GOOD + '[execution]\nexecutor = { use = "dask", scheduler = "tcp://a:1", patience = 5 }\n'
+    execution = read(tmp_path, text).execution
+    options = {"scheduler": "tcp://a:1", "resources": {}, "patience": 5.0, "allow_mixed_environment": False}
+    assert (execution.executor, execution.options, execution.origin) == ("dask", options, BUILTIN)
+
+
 def test_a_suite_has_every_default_filled_in(tmp_path: Path) -> None:
     suite = read(tmp_path, SHORT, name="first.toml")
     assert (suite.name, suite.text, suite.question) == ("first", SHORT, "?")
@@ -27,7 +34,7 @@ def test_a_suite_has_every_default_filled_in(tmp_path: Path) -> None:
     assert (suite.problems, suite.arms) == (("mnist-cnn",), ("sgd",))
     assert suite.tuning == Tuning(trials=0, sampler="tpe", pruner="none", batch=1, repeats=1)
     assert suite.compare == Compare("accuracy", "sgd", 5, None, "method", "best_validation", True, ())
-    assert suite.execution == Execution(None, "process", 1, "auto", 21600.0)
+    assert suite.execution == Execution(None, "process", 1, "auto", 21600.0, {}, BUILTIN)
     assert suite.metric is CATALOG.find("metric", "accuracy")
     (setting,) = suite.settings
     assert setting.values == {

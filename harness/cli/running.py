@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,20 +22,24 @@ DONE, SOME_FAILED = 0, 1
 @click.command()
 @suite_command
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time. [default: the suite's, or the cores]")
-@click.option("--executor", type=click.Choice(["process", "serial"]), help="Where runs happen. [default: the suite's]")
+@click.option("--executor", metavar="NAME", help="Where runs happen: 'harness list executors'. [default: the suite's]")
+@click.option("--scheduler", metavar="ADDRESS", help="Of a cluster, for an executor that takes one: tcp://host:8786.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the answer.")
-def run(workers: int | None, executor: str | None, quiet: bool, suite: Path, **given: Any) -> None:
+def run(
+    workers: int | None, executor: str | None, scheduler: str | None, quiet: bool, suite: Path, **given: Any
+) -> None:
     """Do what is missing of SUITE, then write tables and report.
 
     Finished runs are never done again: the same command goes on after an interruption, and after an arm or replicates
     were added it computes only the new ones.
     """
+    from harness import execute
     from harness import session as sessions
     from harness.progress import duration
 
     opened = sessions.open_session(suite, options(**given))
     sessions.check_folder(opened)
-    plan = _with_execution(opened.plan, workers=workers, executor=executor)
+    plan = execute.choose(opened.plan, workers=workers, executor=executor, scheduler=scheduler)
     with opened.store.lock(opened.suite.name):
         known = _repair(opened)
         walk, seconds = known, 0.0
@@ -50,17 +55,6 @@ def run(workers: int | None, executor: str | None, quiet: bool, suite: Path, **g
     click.echo(headline)
     click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
     sys.exit(SOME_FAILED if counts["failed"] else DONE)
-
-
-def _with_execution(plan: Plan, **given: Any) -> Plan:
-    """The plan with workers and executor of the command line; neither changes a result."""
-    import dataclasses
-
-    changed = {name: value for name, value in given.items() if value is not None}
-    if not changed:
-        return plan
-    execution = dataclasses.replace(plan.suite.execution, **changed)
-    return dataclasses.replace(plan, suite=dataclasses.replace(plan.suite, execution=execution))
 
 
 def _repair(opened: Session) -> Walk:
@@ -92,7 +86,8 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
     found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
     say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=quiet)
     begun = time.monotonic()
-    executor = execute.make(plan, folder=opened.store.folder)
+    environment = _recorded_environment(known)
+    executor = execute.make(plan, folder=opened.store.folder, environment=environment)
     try:
         with progress.shown(plan, expected_seconds=expected, quiet=quiet) as add:
             walk = Coordinator(plan, opened.store, executor=executor, notify=add).run()
@@ -106,6 +101,13 @@ def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[
     if not (opened.store.folder / sessions.PLAN).exists():
         raise ResultsError(f"{opened.store.folder} was removed while its runs were done; the same command starts again")
     return walk, time.monotonic() - begun
+
+
+def _recorded_environment(walk: Walk) -> dict[str, Any] | None:
+    """What the recorded runs' numbers depend on besides their specs; None unless it is one and the same for all."""
+    found = {json.dumps(e.record["environment"], sort_keys=True) for e in walk.entries if e.record}
+    found.discard("{}")  # of a run that ended without a word
+    return dict(json.loads(found.pop())) if len(found) == 1 else None
 
 
 def expected_seconds(plan: Plan, prices: dict[tuple[str, str], Price], counts: dict[str, int]) -> float:

@@ -5,16 +5,24 @@ An executor knows nothing of suites, studies or the results folder; it is handed
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness import registry
 from harness.catalog import Origin
+from harness.errors import PluginError
 
 if TYPE_CHECKING:
+    from harness.execute.process import ProcessExecutor
+    from harness.hookspecs import Executor
     from harness.plan import Plan, Request
+
+LOOK = "look"
+"""Phase of a job that trains nothing, and gives the fingerprints of the data sets that it names."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +56,12 @@ class Outcome:
     observed: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Executor(Protocol):
-    """Evaluates jobs, `slots` at a time."""
+class Evaluator(Protocol):
+    """What `build` of a `harness.Executor` returns: it evaluates jobs, `slots` at a time."""
 
-    slots: int
+    @property
+    def slots(self) -> int:
+        """How many jobs may be under way; 0 for as long as there is nobody to do them."""
 
     def submit(self, job: Job) -> None:
         """Begin a job; only called while fewer than `slots` are under way."""
@@ -76,29 +86,126 @@ def memory_share(workers: int) -> float | None:
     return None if memory is None else 0.9 * memory / workers
 
 
-def make(plan: Plan, *, folder: Path) -> Executor:
-    """The executor that the suite asks for, with its logs and checkpoints in the results folder."""
-    execution = plan.suite.execution
-    if execution.executor == "serial":
-        from harness.execute.serial import SerialExecutor
+@dataclass(frozen=True)
+class Settings:
+    """What an executor is told of the suite: plain data, none of which changes a result but `threads`."""
 
-        return SerialExecutor()
+    workers: int
+    """Runs at a time that are asked for."""
+    threads: int
+    """Of torch, a run."""
+    time_limit: float
+    """Seconds a run."""
+    logs: str
+    """Folder for what runs print."""
+    device: str = "auto"
+    memory_limit: float | None = None
+    """MB a run, above what its process is forked with; None: its share of the machine."""
+    checkpoints: str | None = None
+    """Folder for states of unfinished runs; None: there are none."""
+    checkpoint_seconds: float = 600.0
+    """Least time between two of them."""
+    loaders: int = 0
+    """Processes a run that read a data set which is not in memory."""
+    preload: tuple[Mapping[str, Any], ...] = ()
+    """Data sets of the plan: `options`, `origin`, `root`, and the `fingerprints` that they must have."""
+    origins: tuple[Mapping[str, Any], ...] = ()
+    """Plugins of the plan, as `harness.catalog.Origin`."""
+    environment: Mapping[str, Any] | None = None
+    """The numeric environment of the runs that are recorded; None where there are none, or several."""
+
+    @classmethod
+    def of(cls, plan: Plan, *, folder: Path, environment: Mapping[str, Any] | None = None) -> Settings:
+        """The settings of a plan, with logs and checkpoints in its results folder."""
+        execution = plan.suite.execution
+        return cls(
+            workers=execution.workers or max(1, cores() // execution.threads),
+            threads=execution.threads,
+            time_limit=execution.time_limit,
+            logs=str(folder.absolute() / "logs"),
+            device=execution.device,
+            memory_limit=execution.memory_limit,
+            checkpoints=str(folder.absolute() / "checkpoints"),
+            checkpoint_seconds=execution.checkpoint_seconds,
+            loaders=execution.loaders,
+            preload=tuple(_datasets(plan)),
+            origins=tuple(_origins(plan)),
+            environment=environment,
+        )
+
+
+def _datasets(plan: Plan) -> list[dict[str, Any]]:
+    distinct = {repr(setting.values["dataset"]): setting for setting in plan.suite.settings}
+    return [
+        {
+            "options": setting.values["dataset"],
+            "origin": setting.origins["dataset"].__dict__,
+            "root": str(plan.root),
+            "fingerprints": dict(plan.facts[setting.problem].fingerprints),
+        }
+        for setting in distinct.values()
+    ]
+
+
+def _origins(plan: Plan) -> list[dict[str, Any]]:
+    parts = [origin for setting in plan.suite.settings for origin in setting.origins.values()]
+    metrics = [metric.origin for problem in plan.suite.problems for metric in plan.metrics(problem)]
+    return [dict(origin.__dict__) for origin in dict.fromkeys([*parts, *metrics])]
+
+
+def make(plan: Plan, *, folder: Path, environment: Mapping[str, Any] | None = None) -> Evaluator:
+    """The executor that the suite asks for, built by the plugin that offers it."""
+    execution = plan.suite.execution
+    if execution.origin is None:
+        raise ValueError("a suite that was read from no file names no executor that can be built")
+    part: Executor = registry.load_part("executor", execution.executor, execution.origin)
+    return part.build(Settings.of(plan, folder=folder, environment=environment), **execution.options)
+
+
+def in_processes(settings: Settings) -> ProcessExecutor:
+    """Worker processes on this machine."""
     from harness.execute.process import ProcessExecutor
 
-    workers = execution.workers or max(1, cores() // execution.threads)
-    datasets = {repr(s.values["dataset"]): s for s in plan.suite.settings}
-    preload = [
-        {"options": s.values["dataset"], "origin": s.origins["dataset"].__dict__, "root": str(plan.root)}
-        for s in datasets.values()
-    ]
     return ProcessExecutor(
-        workers,
-        threads=execution.threads,
-        preload=preload,
-        time_limit=execution.time_limit,
-        memory_limit=execution.memory_limit or memory_share(workers),
-        loaders=execution.loaders,
-        logs=folder / "logs",
-        checkpoints=folder / "checkpoints",
-        checkpoint_seconds=execution.checkpoint_seconds,
+        threads=settings.threads,
+        preload=settings.preload,
+        time_limit=settings.time_limit,
+        memory_limit=settings.memory_limit or memory_share(settings.workers),
+        loaders=settings.loaders,
+        logs=Path(settings.logs),
+        checkpoints=None if settings.checkpoints is None else Path(settings.checkpoints),
+        checkpoint_seconds=settings.checkpoint_seconds,
     )
+
+
+def choose(
+    plan: Plan, *, workers: int | None = None, executor: str | None = None, scheduler: str | None = None
+) -> Plan:
+    """The plan with workers and executor of the command line; neither changes a result.
+
+    Raises:
+        PluginError: no such executor, or it takes no scheduler.
+    """
+    execution = plan.suite.execution
+    info = plan.catalog.find("executor", executor or execution.executor)
+    same = info == plan.catalog.find("executor", execution.executor)
+    options = {**info.options, **(execution.options if same else {})}
+    if scheduler is not None:
+        if "scheduler" not in info.options:
+            able = [part.name for part in plan.catalog.of("executor") if "scheduler" in part.options]
+            raise PluginError(
+                f"executor '{info.name}' has no scheduler, so that --scheduler {scheduler} cannot be obeyed; "
+                f"write --executor {' or '.join(able) or 'NAME'} with it"
+            )
+        options["scheduler"] = scheduler
+    if missing := [option for option in info.required if option not in options]:
+        cure = f'write executor = {{use = "{info.name}", {missing[0]} = ...}} in [execution]'
+        raise PluginError(f"executor '{info.name}' needs the option '{missing[0]}'; {cure}")
+    changed = dataclasses.replace(
+        execution,
+        workers=workers or execution.workers,
+        executor=executor or execution.executor,
+        options=options,
+        origin=info.origin,
+    )
+    return dataclasses.replace(plan, suite=dataclasses.replace(plan.suite, execution=changed))

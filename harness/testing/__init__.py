@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.hookspecs import Part
 from harness.testing.case import NonConforming
+from harness.testing.executing import check_executor
 from harness.testing.measuring import check_dataset, check_loss, check_metric
 from harness.testing.training import check_model, check_optimizer, check_schedule
 from harness.testing.transfer import check_strategy
@@ -22,6 +23,7 @@ __all__ = [
     "NonConforming",
     "check",
     "check_dataset",
+    "check_executor",
     "check_loss",
     "check_metric",
     "check_model",
@@ -39,6 +41,7 @@ def check(part: Part, **arguments: Any) -> None:
     """
     checks: dict[str, Callable[..., None]] = {
         "dataset": check_dataset,
+        "executor": check_executor,
         "loss": check_loss,
         "metric": check_metric,
         "model": check_model,

@@ -57,7 +57,7 @@ def test_without_a_command_the_help_is_shown_as_a_mistake(look):
         (["run", "suite.toml", "--wrokers", "2"], "--workers"),
         (["run", "suite.toml", "--workers", "0"], "0 is not in the range x>=1"),
         (["run", "suite.toml", "--workers", "two"], "'two' is not a valid integer"),
-        (["run", "suite.toml", "--executor", "dask"], "'dask' is not one of 'process', 'serial'"),
+        (["run", "suite.toml", "--scheduler"], "requires an argument"),
         (["plan", "suite.toml", "--jsn"], "--json"),
         (["run", "suite.toml", "--set"], "requires an argument"),
         (["list", "optimisers"], "did you mean 'optimizers'?"),

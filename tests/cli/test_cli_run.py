@@ -72,6 +72,22 @@ def test_workers_and_executor_of_the_command_line_count_and_change_no_result(loo
     assert (look.own / "b/logs").exists() > (look.own / "a/logs").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--executor", "dsk"], "no executor named 'dsk' (known: dask, process, serial); did you mean 'dask'?"),
+        (["--scheduler", "tcp://a:1"], "executor 'serial' has no scheduler"),
+        (["--scheduler", "tcp://a:1"], "write --executor dask with it"),
+        (["--executor", "process", "--scheduler", "tcp://a:1"], "executor 'process' has no scheduler"),
+    ],
+)
+def test_an_executor_that_is_not_there_or_a_scheduler_that_it_does_not_take_is_refused(look, words, says):
+    result = look.run("run", small(look), *words, "--results", str(look.own / "results"))
+    assert (result.code, result.out) == (2, "")
+    assert says in result.err
+    assert not (look.own / "results").exists()
+
+
 def test_a_plugins_folder_of_the_command_line_is_used_and_told_in_the_report(look):
     more = look.own / "more"
     more.mkdir()

@@ -59,6 +59,7 @@ def test_all_kinds_have_a_built_in_part():
         "losses",
         "schedules",
         "metrics",
+        "executors",
     }
 
 
