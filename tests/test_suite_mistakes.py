@@ -164,7 +164,8 @@ def test_crlf_changes_nothing(tmp_path: Path) -> None:
         ("T19", good("0.002", "1e400"), "1e400 overflows to infinity", 23),
         ("T20", '{"question": "x"}', "looks like JSON; a suite is TOML", 1),
         ("T20", "question: x\n", "looks like YAML; a suite is TOML", 1),
-        ("T21", good("[tuning]\n", "    ],
+        ("T21", good("[tuning]\n", "<<<<<<< a\n[tuning]\n>>>>>>> b\n"), "unresolved merge conflict, lines 12-14", 12),
+    ],
 )
 def test_rows_t_are_one_mistake_each(tmp_path: Path, row: str, text: str, says: str, line: int) -> None:
     found = mistake(tmp_path, text)
@@ -392,7 +393,6 @@ def test_s23_a_word_that_is_not_known_shows_all_that_are(tmp_path: Path, old: st
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     ("changes", "said", "allowed", "second"),
     [
         (("epochs = 2", "epochs = 1"), "median can stop no run that is evaluated once", "epochs or steps of 2", 7),

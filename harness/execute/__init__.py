@@ -167,6 +167,7 @@ def in_processes(settings: Settings) -> ProcessExecutor:
     from harness.execute.process import ProcessExecutor
 
     return ProcessExecutor(
+        settings.workers,
         threads=settings.threads,
         preload=settings.preload,
         time_limit=settings.time_limit,

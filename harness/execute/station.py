@@ -230,9 +230,8 @@ def _settings(given: str) -> Settings:
     if not logs.parent.is_dir():
         logs = Path(tempfile.gettempdir()) / "harness-logs"
     lists = {name: tuple(plain[name]) for name in ("preload", "origins")}
-    return Settings(
-        **{**plain, **lists, "workers": get_worker().state.nthreads, "logs": str(logs), "checkpoints": None}
-    )
+    here = {"workers": get_worker().state.nthreads, "logs": str(logs), "checkpoints": None}
+    return Settings(**{**plain, **lists, **here})
 
 
 def _cancellation() -> Callable[[], bool]:
