@@ -51,14 +51,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
 LAYERS = (
     ("errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "__init__.py"),
-    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "store.py"),
+    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "records.py", "store.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     ("suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite.py"),
     ("plan.py",),
     ("tune.py", "blocks.py", "strategies.py", "data.py", "train.py", "probe.py", "execute/"),
     ("coordinator.py",),
     ("columns.py", "tables.py", "datapackage.py", "verdict/", "report/"),
-    ("session.py", "results.py", "progress.py", "testing/"),
+    ("session.py", "going_on.py", "recheck.py", "results.py", "progress.py", "testing/"),
     ("cli/", "__main__.py"),
 )
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
