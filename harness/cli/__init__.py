@@ -147,5 +147,5 @@ def _internal() -> NoReturn:
 
 
 def _interrupted(number: int) -> NoReturn:
-    click.echo("interrupted; finished runs are kept, the same command goes on", err=True)
+    click.echo(interrupts.WORDS, err=True)
     sys.exit(128 + number)

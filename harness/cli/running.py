@@ -207,9 +207,8 @@ class _Work:
         different = rechecks.different(entries, repeated)
         for record in different:
             kept = store.keep_repetition(record)
-            say(
-                f"nondeterminism detected: {record['id'][:12]} gave another result; both are kept, the new one in {kept}"
-            )
+            name = record["id"][:12]
+            say(f"nondeterminism detected: run {name} gave another result; both are kept, the new one in {kept}")
         unfinished = [r for r in repeated if r["result"]["status"] not in rechecks.DETERMINED]
         for record in unfinished:
             say(clean(f"run {record['id'][:12]} could not be repeated: {record['result']['reason']}"))

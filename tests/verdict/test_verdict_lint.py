@@ -204,7 +204,8 @@ def test_h007_counts_source_runs_but_no_trials(case):
         (
             [False] * 3,
             ["e", "f", ""],
-            "made in 2 environments (e; f): numbers may differ between them, and",
+            "runs were made in 2 environments (e; f): "
+            "numbers may differ between them, and times are not comparable",
         ),
     ],
 )
