@@ -26,6 +26,8 @@ FAIL = "HARNESS_PURE_FAIL"
 """Environment variable: the optimizer whose runs fail."""
 CLOCK = "HARNESS_PURE_CLOCK"
 """Environment variable: set where results shall depend on the clock."""
+FREE = "HARNESS_PURE_FREE"
+"""Environment variable: bytes that are free on the disk."""
 
 
 def evaluate(payload: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any], dict[str, Any]]:
@@ -79,7 +81,7 @@ class Serial:
 
 def install(put: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put it all into harness; `put` sets an attribute (that of pytest's `monkeypatch` takes it back later)."""
-    from harness import execute, plan, registry, report, session
+    from harness import execute, plan, registry, report, session, store
     from tests.small import CATALOG
 
     real = execute.make
@@ -92,6 +94,8 @@ def install(put: Callable[[Any, str, Any], None] = setattr) -> None:
     put(session, "make", lambda suite, catalog, root: plan.Plan(suite, catalog, root, _facts(suite)))
     put(plan, "prices", lambda found: {(s.problem, s.arm): plan.Price(1e-3, 0.0, 58) for s in found.suite.settings})
     put(report, "write", _write_report)
+    free = store._free
+    put(store, "_free", lambda folder: int(os.environ[FREE]) if FREE in os.environ else free(folder))
     _preload_stubs(put)
 
 

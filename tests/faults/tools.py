@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,25 @@ PATIENCE_SECONDS = 120.0
 """A limit against hanging, not a timing."""
 
 
+def wait_for(condition: Callable[[], object], otherwise: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{otherwise} after {seconds:g} s")
+        time.sleep(0.005)
+
+
 class Zygote:
     """A process that has everything imported, and forks one for each command."""
 
     def __init__(self) -> None:
-        environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         self._process = subprocess.Popen(
             [sys.executable, str(DRIVER), "--serve"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
@@ -102,24 +117,31 @@ class Folder:
     def results(self) -> Path:
         return self.path / "results" / "suite"
 
-    def start(self, *arguments: str, trace: str = "", inject: str = "", **asked: Any) -> Command:
-        """Begin `harness run suite.toml ARGUMENTS`, or the words given if there are several, under strace if asked."""
-        for name in ("out", "err"):
-            (self.path / name).unlink(missing_ok=True)
+    def start(self, *arguments: str, trace: str = "", inject: str = "", streams: str = "", **asked: Any) -> Command:
+        """Begin `harness run suite.toml ARGUMENTS`, under strace if asked; what it says lies in `out` and `err`."""
+        files = {name: str(self.path / f"{name}{streams}") for name in ("out", "err")}
+        for path in (*files.values(), "ready"):
+            (self.path / path).unlink(missing_ok=True)
         traced = bool(trace)
-        streams = {name: str(self.path / name) for name in ("out", "err")}
         pid = self.zygote.ask(
             arguments=["run", "suite.toml", *arguments],
-            folder=str(self.path), environment=self.environment, traced=traced, **streams, **asked,
+            folder=str(self.path), environment=self.environment, traced=traced, **files, **asked,
         )["pid"]  # fmt: skip
         words = ["strace", "-f", "-qq", "-y", "-o", str(self.path / "trace"), "-e", f"trace={trace}", "-p", str(pid)]
         words += ["-e", f"inject={inject}"] if inject else []
+        if traced:
+            wait_for((self.path / "ready").exists, "the command is not ready to be traced")
         strace = subprocess.Popen(words, stderr=subprocess.DEVNULL) if traced else None
         return Command(self.zygote, pid, self.path, strace)
 
     def run(self, *arguments: str, **asked: Any) -> Ended:
         """The same, to its end."""
         return self.start(*arguments, **asked).end()
+
+    def said(self, streams: str = "") -> str:
+        """What the command has said on stderr so far."""
+        path = self.path / f"err{streams}"
+        return path.read_text() if path.exists() else ""
 
     def trace(self) -> list[str]:
         """Lines of strace."""
@@ -146,6 +168,7 @@ class Folder:
     def assert_goes_on(self, *arguments: str, replay: str) -> None:
         """The same command again ends well, keeps every record, and equals an uninterrupted suite."""
         self.assert_nothing_runs()
+        self.environment.pop(substitute.SECONDS, None)
         before = self.records()
         ended = self.run(*arguments)
         assert ended.code == 0, f"{replay}\n{ended.err}"
@@ -170,7 +193,7 @@ class Folder:
         left = [str(path) for path in self.path.rglob("*") if ".tmp" in path.name or path.name == "lock.json"]
         assert left == [], replay
         assert not (self.results / "quarantine").exists(), replay
-        assert set(os.listdir(self.path)) <= {"suite.toml", "results", "out", "err", "trace", "cache"}, replay
+        assert set(os.listdir(self.path)) <= {"suite.toml", "results", "out", "err", "trace", "ready", "cache"}, replay
         with filelock.FileLock(self.results / "lock", timeout=0):
             pass
         self.assert_nothing_runs()

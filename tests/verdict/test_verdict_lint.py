@@ -204,8 +204,7 @@ def test_h007_counts_source_runs_but_no_trials(case):
         (
             [False] * 3,
             ["e", "f", ""],
-            "runs were made in 2 environments (e; f): "
-            "numbers may differ between them, and times are not comparable",
+            "runs were made in 2 environments (e; f): numbers may differ between them, and times are not comparable",
         ),
     ],
 )
