@@ -88,6 +88,8 @@ class Outside:
     """`data`, `training`, `plugin` or `suite`."""
     differs: Mapping[str, tuple[Any, Any]]
     """Leaves of the spec that differ from the nearest setting of the plan: recorded and now."""
+    nearest: tuple[str, str]
+    """Problem and arm of that setting."""
 
 
 def outside(plan: Plan, store: Store, walk: Walk) -> list[Outside]:
@@ -104,7 +106,8 @@ def outside(plan: Plan, store: Store, walk: Walk) -> list[Outside]:
 
 
 def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -> Outside | None:
-    spec, nearest = record["spec"], None
+    spec = record["spec"]
+    found = []
     for (problem, arm, phase), template in templates.items():
         if phase != spec["phase"]:
             continue
@@ -113,9 +116,8 @@ def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -
         differs = {n: (had.get(n), template.get(n)) for n in names if had.get(n) != template.get(n)}
         if not differs and (problem, arm, spec["seeds"]["split"]) in unfinished:
             return None
-        if nearest is None or len(differs) < len(nearest):
-            nearest = differs
-    return Outside(record, _cause(nearest or {}), nearest or {})
+        found.append(Outside(record, _cause(differs), differs, (problem, arm)))
+    return min(found, key=lambda one: len(one.differs))
 
 
 def _unfinished(plan: Plan, walk: Walk) -> set[tuple[str, str, int]]:
@@ -187,7 +189,7 @@ def notices(found: Sequence[Outside], kept: Kept | None, plan: Plan) -> list[str
     plugin = [one for one in found if one.cause == "plugin" and _was_current(one, kept)]
     suite = [one for one in found if one.cause == "suite"]
     if plugin:
-        files = sorted({_file(plan, name) for one in plugin for name in one.differs if name.startswith("parts.")})
+        files = sorted({_file(plan, one) for one in plugin})
         said.append(
             f"{', '.join(files)} changed: {_runs(len(plugin))} of it are set aside and done again; old records stay"
         )
@@ -207,15 +209,15 @@ def _was_current(one: Outside, kept: Kept | None) -> bool:
     return all(one.differs[name][0] in hashes for name in changed)
 
 
-def _file(plan: Plan, name: str) -> str:
-    """The source of a part, by the name of its leaf in the spec, as short as it can be said."""
-    kind = name.removeprefix("parts.").rpartition(".")[0]
-    for setting in plan.suite.settings:
-        metrics = {f"metric:{metric.name}": metric.origin for metric in plan.metrics(setting.problem)}
-        if (origin := {**setting.origins, **metrics}.get(kind)) is not None:
-            path = Path(origin.file)
-            return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
-    return kind
+def _file(plan: Plan, one: Outside) -> str:
+    """The source of a part that changed, as short as it can be said."""
+    kind = min(name for name in one.differs if name.startswith("parts.")).removeprefix("parts.").rpartition(".")[0]
+    metrics = {f"metric:{metric.name}": metric.origin for metric in plan.metrics(one.nearest[0])}
+    origin = {**plan.settings[one.nearest].origins, **metrics}.get(kind)
+    if origin is None:
+        return kind
+    path = Path(origin.file)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 
 def _first_change(kept: Kept, plan: Plan, found: Sequence[Outside]) -> str:

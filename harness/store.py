@@ -155,8 +155,15 @@ class Store:
                 found[record["id"]] = record
         return found
 
+    def verify(self) -> None:
+        """Read every record, so that `damaged` lists all that cannot be trusted."""
+        for run_id in self.ids():
+            self.read(run_id)
+
     def write(self, record: Record) -> None:
         """Keep a record for good; it is on the disk when this returns."""
+        if reason := self.damaged.pop(record["id"], None):
+            self.put_away(record["id"], reason)
         write_atomically(self.path(record["id"]), _text(record))
         self._known[record["id"]] = record
 

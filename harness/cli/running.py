@@ -95,11 +95,10 @@ def _repair(opened: Session) -> Walk:
     from harness import session as sessions
 
     opened.store.sweep()
-    walk = sessions.walk_records(opened)
+    opened.store.verify()
     if moved := opened.store.quarantine():
         say(f"{len(moved)} damaged records moved to {opened.store.folder / 'quarantine'}; their runs are done again")
-        walk = sessions.walk_records(opened)
-    return walk
+    return sessions.walk_records(opened)
 
 
 def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Walk:
