@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.catalog import Origin
 from harness.errors import ResultsError
 from harness.hookspecs import domain_to_plain
 from harness.plan import Label, Plan
@@ -33,7 +34,7 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
             "arm": s.arm,
             "values": s.values,
             "origins": {kind: str(origin) for kind, origin in s.origins.items()},
-            "plugins": {kind: origin.sha256 for kind, origin in s.origins.items()},
+            "plugins": {kind: origin.sha256 for kind, origin in _origins(plan, s.problem, s.arm).items()},
             "space": {name: domain_to_plain(domain) for name, domain in s.space.items()},
             "data": dict(plan.facts[s.problem].fingerprints),
             "digest": digest(_template(plan, s.problem, s.arm, "final")),
@@ -56,6 +57,11 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
         },
         "outside": outside,
     }
+
+
+def _origins(plan: Plan, problem: str, arm: str) -> dict[str, Origin]:
+    metrics = {f"metric:{metric.name}": metric.origin for metric in plan.metrics(problem)}
+    return {**plan.settings[problem, arm].origins, **metrics}
 
 
 def _template(plan: Plan, problem: str, arm: str, phase: Any) -> dict[str, Any]:
@@ -201,19 +207,19 @@ def notices(found: Sequence[Outside], kept: Kept | None, plan: Plan) -> list[str
 
 
 def _was_current(one: Outside, kept: Kept | None) -> bool:
-    """Whether the record was made with the sources that were there at the last command."""
-    if kept is None:
+    """Whether the record was made with the sources that its setting had at the last command."""
+    settings = {(s["problem"], s["arm"]): s for s in (kept or {}).get("settings", ())}
+    if one.nearest not in settings:
         return True
-    hashes = {sha256 for setting in kept.get("settings", ()) for sha256 in setting.get("plugins", {}).values()}
-    changed = [name for name in one.differs if name.startswith("parts.") and name.endswith(".sha256")]
-    return all(one.differs[name][0] in hashes for name in changed)
+    hashes = settings[one.nearest].get("plugins", {})
+    before = {name.split(".")[1]: old for name, (old, _) in one.differs.items() if name.endswith(".sha256")}
+    return all(hashes.get(kind) == old for kind, old in before.items())
 
 
 def _file(plan: Plan, one: Outside) -> str:
     """The source of a part that changed, as short as it can be said."""
     kind = min(name for name in one.differs if name.startswith("parts.")).removeprefix("parts.").rpartition(".")[0]
-    metrics = {f"metric:{metric.name}": metric.origin for metric in plan.metrics(one.nearest[0])}
-    origin = {**plan.settings[one.nearest].origins, **metrics}.get(kind)
+    origin = _origins(plan, *one.nearest).get(kind)
     if origin is None:
         return kind
     path = Path(origin.file)
