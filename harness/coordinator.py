@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import tune
+from harness import checkpoints, tune
 from harness.errors import DataError
 from harness.execute import Executor, Job, Outcome
 from harness.plan import Label, Plan, Request
@@ -197,6 +197,7 @@ class Coordinator:
             request.spec.payload, outcome.result, environment=outcome.environment, observed=outcome.observed
         )
         self.store.write(record)
+        checkpoints.drop(self.store.folder / "checkpoints" / outcome.id)
         self.walk.computed += 1
         for pursuit in pursuits:
             for request in pursuit.wanted:

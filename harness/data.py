@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 
-from harness import registry
+from harness import registry, spec
 from harness.catalog import Origin
+from harness.device import apart
 from harness.errors import PluginError
+from harness.feed import Examples, Pair, Resident, Streamed
 from harness.hookspecs import Splits
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+Split = Pair | Any
+"""A pair of tensors, or a map-style data set of pairs."""
 
 
 def load(options: Mapping[str, Any], origin: Origin, root: Path) -> Splits:
@@ -42,19 +45,65 @@ def check(splits: Any, *, name: str) -> None:
     """
     if not isinstance(splits, Splits):
         raise PluginError(f"dataset '{name}': load must return harness.Splits, got {type(splits).__name__}")
-    for split, pair in (("train", splits.train), ("test", splits.test)):
+    for split, found in (("train", splits.train), ("test", splits.test)):
         place = f"dataset '{name}', {split} split"
-        if len(pair) != 2 or not all(isinstance(tensor, torch.Tensor) for tensor in pair):
-            raise PluginError(f"{place}: must be a pair of tensors (inputs, targets)")
-        inputs, targets = pair
-        if len(inputs) != len(targets) or len(inputs) == 0:
-            raise PluginError(f"{place}: {len(inputs)} inputs for {len(targets)} targets")
-        if inputs.shape[1:] != splits.train[0].shape[1:]:
-            raise PluginError(f"{place}: inputs {tuple(inputs.shape[1:])} differ in shape from the training split's")
-        _check_finite(inputs, "input", place)
-        _check_finite(targets, "target", place)
-        if splits.classes is not None:
-            _check_labels(targets, splits.classes, place)
+        if in_memory(found):
+            _check_pair(found, splits, place)
+        else:
+            _check_map_style(found, splits, place)
+
+
+def in_memory(split: Split) -> bool:
+    """Whether a split is a pair of tensors."""
+    return isinstance(split, tuple | list)
+
+
+def size(split: Split) -> int:
+    """Number of examples N."""
+    return len(split[0]) if in_memory(split) else len(split)
+
+
+def example(split: Split) -> Pair:
+    """The first example as a batch: inputs (1, ...), targets (1, ...)."""
+    if in_memory(split):
+        return split[0][:1], split[1][:1]
+    with apart(0):
+        inputs, targets = split[0]
+    return inputs[None], torch.as_tensor(targets)[None]
+
+
+def _check_pair(pair: Any, splits: Splits, place: str) -> None:
+    if len(pair) != 2 or not all(isinstance(tensor, torch.Tensor) for tensor in pair):
+        raise PluginError(f"{place}: must be a pair of tensors (inputs, targets)")
+    inputs, targets = pair
+    if len(inputs) != len(targets) or len(inputs) == 0:
+        raise PluginError(f"{place}: {len(inputs)} inputs for {len(targets)} targets")
+    _check_shape(inputs, splits, place)
+    _check_finite(inputs, "input", place)
+    _check_finite(targets, "target", place)
+    if splits.classes is not None:
+        _check_labels(targets, splits.classes, place)
+
+
+def _check_map_style(found: Any, splits: Splits, place: str) -> None:
+    """Only its first example is looked at; what is wrong with another one is the reason of the run that meets it."""
+    if not (hasattr(found, "__len__") and hasattr(found, "__getitem__")):
+        what = type(found).__name__
+        raise PluginError(f"{place}: must be a pair of tensors or a map-style data set with a length, got {what}")
+    if len(found) == 0:
+        raise PluginError(f"{place}: 0 examples")
+    if splits.fingerprints is None or len(splits.fingerprints) != 2 or not all(splits.fingerprints):
+        raise PluginError(f"{place}: a map-style data set needs fingerprints=(train, test): it is not read through")
+    item: Any = found[0]
+    if not (isinstance(item, tuple | list) and len(item) == 2 and isinstance(item[0], torch.Tensor)):
+        raise PluginError(f"{place}: items must be pairs (input tensor, target), got {type(item).__name__}")
+    _check_shape(item[0][None], splits, place)
+
+
+def _check_shape(inputs: torch.Tensor, splits: Splits, place: str) -> None:
+    first = example(splits.train)[0]
+    if inputs.shape[1:] != first.shape[1:]:
+        raise PluginError(f"{place}: inputs {tuple(inputs.shape[1:])} differ in shape from the training split's")
 
 
 def _check_finite(tensor: torch.Tensor, what: str, place: str) -> None:
@@ -84,16 +133,37 @@ def fingerprint(pair: Pair) -> str:
     return digest.hexdigest()
 
 
+def fingerprints(splits: Splits) -> dict[str, str]:
+    """What identifies the training and the test split: their hash, or what a map-style data set says of itself."""
+    declared = splits.fingerprints or ("", "")
+    both: dict[str, tuple[Split, str]] = {"train": (splits.train, declared[0]), "test": (splits.test, declared[1])}
+    return {
+        name: fingerprint(split) if in_memory(split) else spec.digest([name, said])
+        for name, (split, said) in both.items()
+    }
+
+
 @dataclass(frozen=True)
 class Division:
-    """What one run may see: training and validation examples, and the test set for final runs only."""
+    """What one run may see, on its device: training and validation examples, and the test set for final runs only."""
 
-    train: Pair
-    validation: Pair
-    test: Pair | None
+    train: Examples
+    validation: Examples
+    test: Examples | None
+    example: Pair
+    """One training example: inputs (1, ...), targets (1, ...)."""
 
 
-def divide(splits: Splits, *, seed: int, train: int | None, validation: int, with_test: bool) -> Division:
+def divide(
+    splits: Splits,
+    *,
+    seed: int,
+    train: int | None,
+    validation: int,
+    with_test: bool,
+    device: torch.device,
+    loaders: int = 0,
+) -> Division:
     """Draw validation and training examples without overlap from the training split, in the order of one shuffle.
 
     A smaller `train` is a prefix of a larger one with the same seed and `validation`.
@@ -101,17 +171,24 @@ def divide(splits: Splits, *, seed: int, train: int | None, validation: int, wit
     Raises:
         ValueError: more examples are asked for than there are.
     """
-    inputs, targets = splits.train
-    left = len(inputs) - validation
+    there = size(splits.train)
+    left = there - validation
     if left < 1 or (train is not None and train > left):
         raise ValueError(
-            f"{train or 'some'} training and {validation} validation examples asked for, "
-            f"the training split has {len(inputs)}"
+            f"{train or 'some'} training and {validation} validation examples asked for, the training split has {there}"
         )
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(there, generator=torch.Generator().manual_seed(seed))
     held, used = order[:validation], order[validation : validation + (left if train is None else train)]
+
+    def some(split: Split, index: torch.Tensor | None) -> Examples:
+        if not in_memory(split):
+            return Streamed(split, index, device, loaders=loaders)
+        inputs, targets = split
+        return Resident(split if index is None else (inputs[index], targets[index]), device)
+
     return Division(
-        train=(inputs[used], targets[used]),
-        validation=(inputs[held], targets[held]),
-        test=splits.test if with_test else None,
+        train=some(splits.train, used),
+        validation=some(splits.train, held),
+        test=some(splits.test, None) if with_test else None,
+        example=tuple(tensor.to(device) for tensor in example(splits.train)),  # type: ignore[arg-type]
     )

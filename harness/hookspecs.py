@@ -159,12 +159,19 @@ class Model(_Described):
 
 @dataclass(frozen=True)
 class Splits:
-    """What a data set is: pairs of (inputs (N, ...), targets (N,)), and the number of classes (None: regression)."""
+    """What a data set is: pairs of (inputs (N, ...), targets (N,)), and the number of classes (None: regression).
 
-    train: tuple[torch.Tensor, torch.Tensor]
-    test: tuple[torch.Tensor, torch.Tensor]
+    A split that is too large for memory may be a map-style `torch.utils.data.Dataset` whose items are pairs (input,
+    target) of tensors instead; then `fingerprints` says what identifies it.
+    """
+
+    train: tuple[torch.Tensor, torch.Tensor] | torch.utils.data.Dataset[Any]
+    test: tuple[torch.Tensor, torch.Tensor] | torch.utils.data.Dataset[Any]
     classes: int | None
     class_names: tuple[str, ...] = ()
+    fingerprints: tuple[str, str] | None = None
+    """Of map-style splits, which nobody reads through to hash them: what changes when training or test examples do,
+    such as the checksum of their archive. Splits in memory are hashed by harness."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from harness import data as data_module
+from harness import device as device_module
 from harness import train
 from harness.catalog import Origin
 from harness.hookspecs import Splits
@@ -31,12 +32,12 @@ def data(question: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes, shape, classes and fingerprints of a data set, as `plan.DataFacts`."""
     splits = _load(question["dataset"], question["origin"], question["root"])
     return {
-        "train": len(splits.train[0]),
-        "test": len(splits.test[0]),
-        "input_shape": list(splits.train[0].shape[1:]),
+        "train": data_module.size(splits.train),
+        "test": data_module.size(splits.test),
+        "input_shape": list(data_module.example(splits.train)[0].shape[1:]),
         "classes": splits.classes,
         "class_names": list(splits.class_names),
-        "fingerprints": {"train": data_module.fingerprint(splits.train), "test": data_module.fingerprint(splits.test)},
+        "fingerprints": data_module.fingerprints(splits),
     }
 
 
@@ -50,12 +51,12 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     payload["seeds"] = dict.fromkeys(STREAMS, 0)
     origins = {kind: Origin(**origin) for kind, origin in question["origins"].items()}
     splits = _load(payload["problem"]["dataset"], question["origins"]["dataset"], question["root"])
-    few = min(_EVALUATED, len(splits.train[0]) // 2)
+    few = min(_EVALUATED, data_module.size(splits.train) // 2)
     few_steps = {"epochs": None, "train_examples": None, "steps": _WARM_UP, "validation_examples": few}
     payload["problem"] = {**payload["problem"], **few_steps}
     parts = train.Parts.load(payload, origins)
-    device = train.choose_device(question["device"])
-    train.make_deterministic(payload["threads"])
+    device = device_module.choose_device(question["device"])
+    device_module.make_deterministic(payload["threads"])
     parameters = train.build_only(payload, parts, splits, device=device)
     try:
         return {"parameters": parameters, **_timed(payload, parts, splits, device)}

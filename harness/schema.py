@@ -138,6 +138,9 @@ class Execution(Table):
     threads: Count = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     time_limit: Annotated[float, Field(gt=0)] = 21600.0
+    memory_limit: Annotated[float, Field(gt=0)] | None = None
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 600.0
+    loaders: Annotated[int, Field(ge=0)] = 0
 
 
 class SuiteFile(Table):

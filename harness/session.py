@@ -35,7 +35,7 @@ ENVIRONMENT = "environment.json"
 STAMP = "report/answer.json"
 """The headline, with the hash of all that the report was made from."""
 _ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
-_FOLDERS = ("logs", "quarantine", "recheck", "report", "runs", "tables")
+_FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "tables")
 _ENTRIES |= set(_FOLDERS)
 """What harness itself puts into a results folder, beside the copy of the suite."""
 _VERSIONS = ("harness", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from harness import snapshot
 from harness.blocks import NORMS, BlockMap, map_blocks, own_parameters
 from harness.catalog import nearest
 from harness.errors import PluginError
@@ -76,7 +77,8 @@ class Transfer:
     generator: torch.Generator
     """For all that the strategy draws, so that it shifts no other stream."""
     memo: dict[str, Any]
-    """Free for the strategy's own notes."""
+    """Free for the strategy's own notes. A resumed run gets back what is a tensor or plain data; the rest is what
+    `prepare` and `phases` put there."""
     kept: dict[str, dict[str, torch.Tensor]]
     """State of the model at the end of each phase that has `keep`, by the phase's name."""
     unused: tuple[str, ...]
@@ -109,17 +111,31 @@ class Transfer:
         """Every parameter once, in the model's order, without those that the model itself holds fixed."""
         return list(self._parameters)
 
-    def begin(self) -> Iterator[RunningPhase]:
+    def begin(self, *, after: int = 0) -> Iterator[RunningPhase]:
         """The phases that have steps, in turn, each ready to train when it is yielded and wound up after it.
+
+        A run that goes on `after` some steps begins with the phase in which the last of them was.
 
         Raises:
             PluginError: the plugin changed in a phase which parameters require a gradient.
         """
         for phase in self._running:
-            if phase.steps:
+            if phase.steps and phase.end >= after:
                 phase._enter()
                 yield phase
                 phase._leave()
+
+    def notes(self) -> dict[str, Any]:
+        """What a resumed run cannot make again: kept states, and those of the notes that a file can hold."""
+        memo = {name: value for name, value in self.memo.items() if snapshot.plain(value, name)}
+        return {"kept": self.kept, "memo": memo, "penalties": self._penalties}
+
+    def recall(self, notes: Mapping[str, Any]) -> None:
+        """Take back what `notes` gave."""
+        device = next(self.model.parameters()).device
+        self.kept = {name: {key: t.to(device) for key, t in state.items()} for name, state in notes["kept"].items()}
+        self.memo.update(notes["memo"])
+        self._penalties = notes["penalties"]
 
     def end(self) -> None:
         """Let the strategy finish the model: merge or interpolate weights."""

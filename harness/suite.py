@@ -73,6 +73,12 @@ class Execution:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     time_limit: float = 21600.0
     """Seconds a run."""
+    memory_limit: float | None = None
+    """MB a run, above what its process is forked with; None: its share of the machine."""
+    checkpoint_seconds: float = 600.0
+    """Least time between two checkpoints of a run."""
+    loaders: int = 0
+    """Processes a run that read a data set which is not in memory."""
 
 
 @dataclass(frozen=True)

@@ -8,35 +8,37 @@ before matters. Only training steps are on the training clock.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import math
 import resource
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from harness import data, spec, strategies
+from harness import data, snapshot, spec, strategies
 from harness.catalog import Origin
-from harness.data import Division, Pair
+from harness.data import Division
+from harness.device import Clocks, reseed
+from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Metric, Predictions, Splits
 from harness.registry import load_part
+from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
 
-EVALUATION_BATCH = 500
-EVALUATIONS_BY_STEPS = 10
-"""How often a run whose budget is in steps is evaluated, at equal distances; a run in epochs is after each of them."""
-
-
-class Diverged(Exception):
-    """The loss, or a metric, is nan or infinite."""
+Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+"""One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
+Keep = Callable[[int, Callable[[], dict[str, Any]]], None]
+"""Told after each evaluation but the last: the step, and how to get the state that a run could go on from."""
 
 
-class BadOutput(Exception):
-    """A part returned something outside the contract."""
+class Pruned(Exception):
+    """The run was worse than the threshold that its spec sets for an evaluation."""
+
+
+class NotRestored(Exception):
+    """A part did not take the state back that it gave."""
 
 
 @dataclass(frozen=True)
@@ -60,100 +62,43 @@ class Parts:
         return cls(**parts, metrics=metrics)
 
 
-@dataclass
-class Clocks:
-    """Seconds spent on training steps, evaluation and data; `epochs` is the training clock at each evaluation."""
-
-    train: float = 0.0
-    evaluate: float = 0.0
-    data: float = 0.0
-    epochs: list[tuple[float, float]] = field(default_factory=list)
-
-    @contextlib.contextmanager
-    def running(self, name: str, device: torch.device) -> Iterator[None]:
-        """Add the time of the block to one clock; on a GPU, up to the end of what the block queued."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            setattr(self, name, getattr(self, name) + time.perf_counter() - start)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long a run trains: total steps, and the steps after which it is evaluated."""
-
-    steps: int
-    steps_per_epoch: int
-    evaluated_after: tuple[int, ...]
-
-    @classmethod
-    def of(cls, problem: Mapping[str, Any], examples: int) -> Budget:
-        """An epoch has ceil(N / batch) steps, the last one smaller; a budget in steps has whole batches only."""
-        per_epoch = math.ceil(examples / problem["batch_size"])
-        if problem["epochs"] is not None:
-            steps = per_epoch * problem["epochs"]
-            return cls(steps, per_epoch, tuple(range(per_epoch, steps + 1, per_epoch)))
-        steps = problem["steps"]
-        times = min(steps, EVALUATIONS_BY_STEPS)
-        return cls(steps, per_epoch, tuple(math.floor(steps * k / times + 0.5) for k in range(1, times + 1)))
-
-
-def batches(examples: int, *, size: int, seed: int, whole: bool) -> Iterator[torch.Tensor]:
-    """Endless batches of indices, each shuffle seeded by itself.
-
-    With `whole`, batches are cut across shuffles and all have `size` examples; else the last of a shuffle is smaller.
-    """
-    size = min(size, examples)
-    rest = torch.empty(0, dtype=torch.int64)
-    for shuffle in itertools.count():
-        order = torch.randperm(examples, generator=torch.Generator().manual_seed(spec.seed(seed, shuffle)))
-        order = torch.cat([rest, order]) if whole else order
-        pieces = list(torch.split(order, size))
-        rest = pieces.pop() if whole and len(pieces[-1]) < size else rest[:0]
-        yield from pieces
-
-
-def choose_device(wanted: str) -> torch.device:
-    """`auto` is the GPU where there is one."""
-    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")
-
-
-def environment(device: torch.device, threads: int) -> dict[str, Any]:
-    """What numbers depend on besides the spec."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"torch": torch.__version__, "device": device.type, "capability": name, "threads": threads}
-
-
-def make_deterministic(threads: int) -> None:
-    """Settings of the process under which equal seeds give equal bits."""
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    # A debugging aid that costs time and changes no result.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
-
-
-def run(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device) -> dict[str, Any]:
+def run(
+    payload: Mapping[str, Any],
+    parts: Parts,
+    splits: Splits,
+    *,
+    device: torch.device,
+    loaders: int = 0,
+    keep: Keep | None = None,
+    resume: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Train as the spec says; `{"result": ..., "timings": ...}` as a record holds them.
 
-    A diverged run is a result too: status `diverged`, with the first step in its reason.
+    A diverged run is a result too: status `diverged`, with the first step in its reason; so is one that was pruned.
+
+    Args:
+        device: where the data lie and the model trains.
+        loaders: processes that read a data set which is not in memory; no number of them changes a result.
+        keep: is offered the state after each evaluation.
+        resume: such a state of the same spec; the result is what it would be without the interruption.
 
     Raises:
         BadOutput: a part breaks the contract.
+        NotRestored: a part did not take back its state from `resume`.
     """
     clocks = Clocks()
     with clocks.running("data", device):
-        division = _divide(payload, splits)
-        division = _to_device(division, device)
-    training = Training(payload, parts, division, splits.classes, device, clocks)
+        division = _divide(payload, splits, device, loaders)
+    training = Training(payload, parts, division, splits.classes, clocks, keep)
+    if resume is not None:
+        training.restore(resume)
     try:
         training.train()
         status, reason = "ok", None
     except Diverged as error:
         status, reason = "diverged", str(error)
+    except Pruned as error:
+        status, reason = "pruned", str(error)
     return {"result": training.result(status, reason), "timings": _timings(clocks)}
 
 
@@ -163,12 +108,12 @@ def build_only(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, devi
     Raises:
         Exception: whatever a part raises that does not fit the data or another part.
     """
-    training = Training(payload, parts, _to_device(_divide(payload, splits), device), splits.classes, device, Clocks())
+    training = Training(payload, parts, _divide(payload, splits, device), splits.classes, Clocks())
     training.build_optimizer()
     return sum(parameter.numel() for parameter in training.model.parameters())
 
 
-def _divide(payload: Mapping[str, Any], splits: Splits) -> Division:
+def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, loaders: int = 0) -> Division:
     problem = payload["problem"]
     return data.divide(
         splits,
@@ -176,20 +121,8 @@ def _divide(payload: Mapping[str, Any], splits: Splits) -> Division:
         train=problem["train_examples"],
         validation=problem["validation_examples"],
         with_test=payload["phase"] == "final",
-    )
-
-
-def _to_device(division: Division, device: torch.device) -> Division:
-    def move(pair: Pair) -> Pair:
-        inputs, targets = pair
-        if inputs.dim() == 4:
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return inputs.to(device), targets.to(device)
-
-    return Division(
-        train=move(division.train),
-        validation=move(division.validation),
-        test=None if division.test is None else move(division.test),
+        device=device,
+        loaders=loaders,
     )
 
 
@@ -212,13 +145,13 @@ class Training:
         parts: Parts,
         division: Division,
         classes: int | None,
-        device: torch.device,
         clocks: Clocks,
+        keep: Keep | None = None,
     ) -> None:
         self.payload, self.parts, self.division, self.classes = payload, parts, division, classes
-        self.device, self.clocks = device, clocks
+        self.device, self.clocks, self.keep = division.example[0].device, clocks, keep
         self.problem: Mapping[str, Any] = payload["problem"]
-        self.examples = len(division.train[0])
+        self.examples = len(division.train)
         self.budget = Budget.of(self.problem, self.examples)
         self.step = 0
         self.seen = 0
@@ -227,13 +160,16 @@ class Training:
         self.selected: float | None = None
         self.loss = parts.loss.build(**_options(self.problem["loss"]))
         self.model = self._build_model()
-        self.init_hash = weights_hash(self.model)
+        self.init_hash = snapshot.weights_hash(self.model)
         self.transfer = self._begin_transfer()
         self.trainable = 0
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._scheduler: Any = None
+        self._resumed: Mapping[str, Any] | None = None
 
     def _build_model(self) -> nn.Module:
-        torch.manual_seed(self.payload["seeds"]["init"])
-        inputs, targets = self.division.train
+        reseed(self.payload["seeds"]["init"])
+        inputs, targets = self.division.example
         outputs = self.classes if self.classes is not None else math.prod(targets.shape[1:])
         model = self.parts.model.build(tuple(inputs.shape[1:]), outputs, **_options(self.problem["model"]))
         if not isinstance(model, nn.Module):
@@ -245,7 +181,7 @@ class Training:
         return strategies.prepare(
             self.parts.strategy,
             self.model,
-            input_example=self.division.train[0][:1],
+            input_example=self.division.example[0],
             head=self.parts.model.head,
             steps=self.budget.steps,
             options=_options(self.problem["strategy"]),
@@ -259,9 +195,12 @@ class Training:
             size=self.problem["batch_size"],
             seed=self.payload["seeds"]["order"],
             whole=self.problem["epochs"] is None,
+            device=self.division.train.order_device,
         )
-        for phase in self.transfer.begin():
+        next(itertools.islice(batch_indices, self.step, self.step), None)  # what was trained on before a resume
+        for phase in self.transfer.begin(after=self.step):
             step = self._stepper(phase)
+            self._restore_optimizer()
             while self.step < phase.end:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(step, itertools.islice(batch_indices, stop - self.step), phase)
@@ -274,8 +213,7 @@ class Training:
         for phase in itertools.islice(self.transfer.begin(), 1):
             self._stepper(phase)
 
-    def _stepper(self, phase: strategies.RunningPhase) -> Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-        """A function that does one training step on a batch of indices and returns outputs (B, K) and the loss ()."""
+    def _stepper(self, phase: strategies.RunningPhase) -> Step:
         hyperparameters = _options(self.problem["optimizer"])
         groups = phase.groups(hyperparameters)
         self.trainable = max(self.trainable, sum(p.numel() for group in groups for p in group["params"]))
@@ -284,15 +222,15 @@ class Training:
         scheduler = self.parts.schedule.build(
             optimizer, phase.steps, self.budget.steps_per_epoch, **_options(self.problem["schedule"])
         )
-        inputs, targets = self.division.train
+        self._optimizer, self._scheduler = optimizer, scheduler
         penalty, model, loss, name = self.transfer.penalty, self.model, self.loss, self.problem["loss"]["use"]
         autocast = self._autocast
 
-        def step(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             optimizer.zero_grad(set_to_none=True)
             with autocast():
-                outputs = model(inputs[indices])
-                value = _as_scalar(name, loss(outputs, targets[indices]))
+                outputs = model(inputs)
+                value = as_scalar(name, loss(outputs, targets))
             torch.autograd.backward(value)
             if penalty is not None:
                 torch.autograd.backward(penalty())
@@ -308,46 +246,50 @@ class Training:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _stretch(
-        self,
-        step: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
-        batch_indices: Iterator[torch.Tensor],
-        phase: strategies.RunningPhase,
-    ) -> None:
+    def _stretch(self, step: Step, batch_indices: Iterator[torch.Tensor], phase: strategies.RunningPhase) -> None:
         """Train up to the next evaluation, then evaluate."""
-        torch.manual_seed(spec.seed(self.payload["seeds"]["noise"], self.step))
+        begun, seeds = self.step, self.payload["seeds"]
+        reseed(spec.seed(seeds["noise"], begun))
+        self.transfer.generator.manual_seed(spec.seed(seeds["noise"], "strategy", begun))
         phase.train_mode()
         outputs, losses, used = [], [], []
-        begun = self.step
+        # Nothing in this block may wait for the device: losses are looked at when the stretch is over.
         with self.clocks.running("train", self.device):
-            for indices in batch_indices:
-                here = indices.to(self.device, non_blocking=True)
-                output, loss = step(here)
+            for inputs, targets in self.division.train.batches(
+                batch_indices, seed=spec.seed(seeds["augmentation"], begun)
+            ):
+                output, loss = step(inputs, targets)
                 outputs.append(output)
                 losses.append(loss)
-                used.append(here)
+                used.append(targets)
                 self.step += 1
         self.seen += sum(map(len, used))
-        _check_finite(torch.stack(losses), begun)
-        if self.step not in self.budget.evaluated_after:
-            return
+        check_finite(torch.stack(losses), begun)
+        if self.step in self.budget.evaluated_after:
+            self._evaluate_stretch(torch.cat(outputs).float(), torch.cat(used))
+
+    def _evaluate_stretch(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Score the batches as they were trained on, then validation; remember, prune, offer a checkpoint."""
         self.clocks.epochs.append((self.epoch, self.clocks.train))
         with self.clocks.running("evaluate", self.device):
-            self._note("train", torch.cat(outputs).float(), self.division.train[1][torch.cat(used)])
+            self._note("train", outputs, targets)
             scores = self._evaluate("validation", self.division.validation)
             self._remember_best(scores)
+        self._check_pruned()
+        if self.keep is not None and self.step < self.budget.steps:
+            self.keep(self.step, self.state)
 
     @property
     def epoch(self) -> float:
         """Passes over the training examples so far."""
         return self.seen / self.examples
 
-    def _evaluate(self, split: str, pair: Pair) -> dict[str, float]:
+    def _evaluate(self, split: str, examples: Examples) -> dict[str, float]:
         """All metrics over a whole split, in evaluation mode."""
-        inputs, targets = pair
         self.model.eval()
         with torch.inference_mode(), self._autocast():
-            outputs = torch.cat([self.model(chunk).float() for chunk in torch.split(inputs, EVALUATION_BATCH)])
+            scored: list[Pair] = [(self.model(inputs).float(), targets) for inputs, targets in examples.chunks()]
+        outputs, targets = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
         return self._note(split, outputs, targets)
 
     def _note(self, split: str, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
@@ -356,7 +298,7 @@ class Training:
         for use, metric in self.parts.metrics.items():
             with torch.inference_mode():
                 found = metric.apply(predictions, **_options(self.payload["metrics"][use]))
-            scores[use] = _as_number(use, found)
+            scores[use] = as_number(use, found)
             self.evaluations.append([self.epoch, self.step, self.seen, split, use, scores[use], len(targets)])
         return scores
 
@@ -373,6 +315,20 @@ class Training:
             state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
             self.best = (value, self.step, state)
             self.selected = self.epoch
+
+    def _check_pruned(self) -> None:
+        """Stop where the spec says that a run as bad as this one is not worth going on with."""
+        prune = self.payload.get("prune")
+        if prune is None:
+            return
+        values = [row[5] for row in self.evaluations if row[3] == "validation" and row[4] == prune["metric"]]
+        threshold = prune["thresholds"][len(values) - 1]
+        better = max if prune["direction"] == "maximize" else min
+        judged = better(values) if prune["judge"] == "best" else values[-1]
+        if threshold is not None and judged != threshold and better(judged, threshold) == threshold:
+            raise Pruned(
+                f"validation {prune['metric']} {judged:.4g} at evaluation {len(values)} was worse than {threshold:.4g}"
+            )
 
     def _load_best(self) -> None:
         """Go back to the weights of the selected epoch, so that they are what a strategy finishes."""
@@ -391,6 +347,47 @@ class Training:
             self._evaluate("test", self.division.test)
             self.step, self.seen = at
 
+    def state(self) -> dict[str, Any]:
+        """All that training goes on from, between two stretches: every stretch seeds its generators itself."""
+        assert self._optimizer is not None
+        clocks = self.clocks
+        return {
+            "step": self.step,
+            "seen": self.seen,
+            "selected": self.selected,
+            "evaluations": self.evaluations,
+            "clocks": {"train": clocks.train, "evaluate": clocks.evaluate, "epochs": clocks.epochs},
+            "best": self.best,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": None if self._scheduler is None else self._scheduler.state_dict(),
+            "strategy": self.transfer.notes(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; the optimizer's part waits until the phase that it belongs to has begun."""
+        self.step, self.seen, self.selected = state["step"], state["seen"], state["selected"]
+        self.evaluations, self.best = state["evaluations"], state["best"]
+        clocks = state["clocks"]
+        self.clocks.train, self.clocks.evaluate = clocks["train"], clocks["evaluate"]
+        self.clocks.epochs = clocks["epochs"]
+        self.model.load_state_dict(state["model"])
+        self.transfer.recall(state["strategy"])
+        self._resumed = state
+
+    def _restore_optimizer(self) -> None:
+        if self._resumed is None:
+            return
+        assert self._optimizer is not None
+        self._optimizer.load_state_dict(self._resumed["optimizer"])
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(self._resumed["schedule"])
+        now = self.state()
+        for name in ("model", "optimizer", "schedule"):
+            if not snapshot.equal(now[name], self._resumed[name]):
+                raise NotRestored(f"the {name} has another state after load_state_dict than its state_dict gave")
+        self._resumed = None
+
     def result(self, status: str, reason: str | None) -> dict[str, Any]:
         """The deterministic part of a record."""
         return {
@@ -404,45 +401,9 @@ class Training:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "trainable_parameters": self.trainable,
             "init_hash": self.init_hash,
-            "weights_hash": weights_hash(self.model) if status == "ok" else None,
+            "weights_hash": snapshot.weights_hash(self.model) if status == "ok" else None,
         }
 
 
 def _options(part: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if name != "use"}
-
-
-def _check_finite(losses: torch.Tensor, begun: int) -> None:
-    bad = (~torch.isfinite(losses)).nonzero()
-    if len(bad):
-        first = int(bad[0])
-        raise Diverged(f"the training loss was {float(losses[first])} at step {begun + first + 1}")
-
-
-def _as_scalar(loss: str, found: Any) -> torch.Tensor:
-    if isinstance(found, torch.Tensor) and found.dim() == 0 and found.is_floating_point():
-        return found
-    what = type(found).__name__
-    if isinstance(found, torch.Tensor):
-        what += f" of shape {tuple(found.shape)}" if found.dim() else f" of {found.dtype}"
-    raise BadOutput(f"loss '{loss}' returned {what}; a floating-point tensor without dimensions is allowed")
-
-
-def _as_number(metric: str, found: Any) -> float:
-    if isinstance(found, torch.Tensor) and found.numel() == 1:
-        found = found.item()
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise BadOutput(f"metric '{metric}' returned {type(found).__name__}; a number or a tensor of one is allowed")
-    if not math.isfinite(found):
-        raise Diverged(f"metric '{metric}' was {found}")
-    return float(found)
-
-
-def weights_hash(model: nn.Module) -> str:
-    """SHA-256 over names and bytes of the state dict, in the order of names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        plain = tensor.detach().to("cpu").contiguous()
-        digest.update(f"{name}{plain.dtype}{tuple(plain.shape)}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
+import numpy as np
 import pytest
 import torch
 
 from harness import data
 from harness.catalog import Origin
-from harness.data import check, divide, fingerprint
+from harness.data import check, fingerprint
 from harness.errors import PluginError
 from harness.hookspecs import Splits
 
@@ -22,8 +24,17 @@ def splits(inputs=None, labels=None, **changed):
     return Splits(**{"train": train, "test": (100 + torch.arange(8.0)[:, None], LABELS[:8]), "classes": 4, **changed})
 
 
-def numbers(pair):
-    return pair[0].flatten().int().tolist()
+def divide(made, **given):
+    return data.divide(made, device=torch.device("cpu"), **given)
+
+
+def pair(examples):
+    """A split as one pair of tensors, however it comes."""
+    return tuple(torch.cat(pieces) for pieces in zip(*examples.chunks(), strict=True))
+
+
+def numbers(examples):
+    return pair(examples)[0].flatten().int().tolist()
 
 
 # Division ------------------------------------------------------------------------------------------------------------
@@ -46,7 +57,7 @@ def test_a_smaller_training_set_is_part_of_a_larger_one_and_leaves_validation_as
 
 def test_labels_stay_with_their_inputs():
     division = divide(splits(), seed=3, train=10, validation=5, with_test=True)
-    for inputs, labels in (division.train, division.validation):
+    for inputs, labels in (pair(division.train), pair(division.validation)):
         assert labels.tolist() == [int(number) % 4 for number in inputs]
 
 
@@ -70,6 +81,87 @@ def test_the_test_set_comes_whole_and_only_when_it_is_asked_for():
 def test_more_examples_than_there_are_cannot_be_divided(train, validation):
     with pytest.raises(ValueError, match=f"{validation} validation examples asked for, the training split has 20"):
         divide(splits(), seed=0, train=train, validation=validation, with_test=False)
+
+
+# Too large for memory -------------------------------------------------------------------------------------------------
+
+
+class Squares(torch.utils.data.Dataset):
+    """Item i is (i, i % 4), with two draws from each global generator behind the number."""
+
+    def __init__(self, n, *, draws=False):
+        self.n, self.draws = n, draws
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        drawn = [float(torch.rand(())), random.random(), float(np.random.rand())] if self.draws else []
+        return torch.tensor([float(index), *drawn]), index % 4
+
+
+def map_style(n=20, *, draws=False, **changed):
+    both = {"train": Squares(n, draws=draws), "test": Squares(8, draws=draws)}
+    return Splits(**{**both, "classes": 4, "fingerprints": ("a", "b"), **changed})
+
+
+def test_a_map_style_data_set_is_divided_as_tensors_are():
+    given = {"seed": 3, "train": 9, "validation": 5, "with_test": True}
+    tensors, streamed = divide(splits(), **given), divide(map_style(), **given)
+    for split in ("train", "validation"):
+        assert numbers(getattr(streamed, split)) == numbers(getattr(tensors, split))
+        assert len(getattr(streamed, split)) == len(getattr(tensors, split))
+    assert numbers(streamed.test) == list(range(8))
+    assert torch.equal(streamed.example[0], tensors.example[0])
+
+
+def test_batches_of_a_map_style_data_set_hold_the_examples_that_were_asked_for():
+    given = {"seed": 3, "train": 9, "validation": 5, "with_test": False}
+    asked = [torch.tensor([2, 0]), torch.tensor([8])]
+    both = [list(divide(made, **given).train.batches(asked, seed=1)) for made in (splits(), map_style())]
+    for (inputs, labels), (others, other_labels) in zip(*both, strict=True):
+        assert torch.equal(inputs, others)
+        assert torch.equal(labels, other_labels)
+
+
+@pytest.mark.parametrize("loaders", [1, 2])
+def test_what_an_example_draws_depends_on_seed_and_index_and_on_no_number_of_loaders(loaders):
+    def drawn(loaders, order, seed=1):
+        made = map_style(draws=True)
+        train = data.divide(
+            made, seed=0, train=12, validation=4, with_test=False, device=torch.device("cpu"), loaders=loaders
+        ).train
+        return {float(row[0]): row[1:].tolist() for x, _ in train.batches(order, seed=seed) for row in x}
+
+    order = list(torch.arange(12).split(5))
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    alone = drawn(0, order)
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1:] == (random.getstate(), np.random.get_state()[1].tolist())
+    assert drawn(loaders, order[::-1]) == alone
+    assert drawn(0, order, seed=2) != alone
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (map_style(fingerprints=None), "train split: a map-style data set needs fingerprints"),
+        (map_style(fingerprints=("a", "")), "train split: a map-style data set needs fingerprints"),
+        (map_style(n=0), "train split: 0 examples"),
+        (map_style(train=object()), "must be a pair of tensors or a map-style data set with a length, got object"),
+        (map_style(train="text"), r"train split: items must be pairs \(input tensor, target\), got str"),
+        (map_style(test=Squares(4, draws=True)), r"test split: inputs \(4,\) differ in shape"),
+    ],
+)
+def test_a_map_style_data_set_against_the_contract_is_refused(made, message):
+    with pytest.raises(PluginError, match=message):
+        check(made, name="squares")
+
+
+def test_a_map_style_data_set_is_identified_by_what_it_says_of_itself():
+    one, other = data.fingerprints(map_style()), data.fingerprints(map_style(fingerprints=("a", "c")))
+    assert one["train"] == other["train"] != one["test"] != other["test"]
+    assert data.fingerprints(splits())["train"] == fingerprint(splits().train)
 
 
 # Contract ------------------------------------------------------------------------------------------------------------

@@ -19,17 +19,18 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
-    "blocks.py", "data.py", "probe.py", "strategies.py", "train.py",
+    "blocks.py", "data.py", "device.py", "feed.py", "probe.py", "returned.py", "snapshot.py", "strategies.py",
+    "train.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
 FRAMES = ("csvtext.py", "datapackage.py", "results.py", "tables.py", "verdict/", "report/")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "torch": TORCH,
     "torchvision": (),
-    "safetensors": (),
+    "safetensors": ("snapshot.py",),
     "optuna": ("tune.py", "results.py"),
     "pandas": FRAMES,
-    "numpy": (*FRAMES, "testing/"),
+    "numpy": (*FRAMES, "device.py", "testing/"),
     "scipy": ("verdict/",),
     "statsmodels": (),
     "sklearn": (),
@@ -51,7 +52,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Layers from the ground up; a file may import its own layer and those below. `testing/` and `probe.py` stand beside.
 LAYERS = (
     ("errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "__init__.py"),
-    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "records.py", "store.py"),
+    ("catalog.py", "discovery.py", "child.py", "diagnostics.py", "records.py", "store.py", "device.py", "returned.py"),
+    ("checkpoints.py", "snapshot.py", "feed.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     ("suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite.py"),
     ("plan.py",),
@@ -176,7 +178,7 @@ def test_only_the_command_line_prints_and_ends_the_process(name):
     if not within(name, ("cli/", "__main__.py")):
         assert calls.isdisjoint({"sys.exit", "exit", "quit"})
     # Processes of their own, and the second Ctrl-C.
-    if name not in ("describe.py", "execute/process.py", "execute/server.py", "interrupts.py"):
+    if name not in ("describe.py", "execute/worker.py", "execute/server.py", "interrupts.py"):
         assert "os._exit" not in calls
 
 

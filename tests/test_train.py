@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness import train
+from harness import feed, returned, snapshot, train
 from harness.hookspecs import Loss, Metric, Model, Optimizer, Phase, Schedule, Splits, Strategy
 from harness.spec import TRAINING, run_seeds, seed
 
@@ -229,13 +231,13 @@ def test_a_weights_hash_tells_a_flipped_bit_a_name_and_a_shape_apart():
     def hashed(weight, build=nn.Linear):
         model = nn.Module()
         model.register_parameter("w", nn.Parameter(weight))
-        return train.weights_hash(model)
+        return snapshot.weights_hash(model)
 
     zeros = torch.zeros(2, 3)
     renamed = nn.Module()
     renamed.register_parameter("v", nn.Parameter(zeros))
     others = [torch.tensor([[0.0, 0, 0], [0, 0, -0.0]]), torch.zeros(3, 2), torch.zeros(2, 3, dtype=torch.float64)]
-    hashes = {hashed(zeros), train.weights_hash(renamed), *map(hashed, others)}
+    hashes = {hashed(zeros), snapshot.weights_hash(renamed), *map(hashed, others)}
     assert len(hashes) == 5
     assert hashed(torch.zeros(3, 2).t()) == hashed(zeros)
 
@@ -334,7 +336,7 @@ def test_a_tuning_run_trains_as_a_final_one_does():
 
 
 def test_a_split_larger_than_a_chunk_is_scored_as_a_whole(monkeypatch):
-    monkeypatch.setattr(train, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(feed, "EVALUATION_BATCH", 7)
     kept = Kept()
     result = run(payload(rule="last"), parts(model=kept))
     x, y = make_splits().test
@@ -511,7 +513,9 @@ def test_a_metric_that_is_not_finite_is_divergence(value):
     ids=str,
 )
 def test_a_metric_that_is_no_number_is_bad_output(value, type_):
-    with pytest.raises(train.BadOutput, match=f"metric 'odd' returned {type_}; a number or a tensor of one is allowed"):
+    with pytest.raises(
+        returned.BadOutput, match=f"metric 'odd' returned {type_}; a number or a tensor of one is allowed"
+    ):
         run(payload(metrics=["odd"]), parts(odd=lambda predictions: value))
 
 
@@ -534,12 +538,12 @@ def test_a_metric_may_be_a_number_or_a_tensor_of_one(value):
     ids=["None", "a number", "one for each example", "whole"],
 )
 def test_a_loss_that_is_no_scalar_tensor_is_bad_output(value, found):
-    with pytest.raises(train.BadOutput, match=f"loss 'loss' returned {found}; a floating-point tensor without"):
+    with pytest.raises(returned.BadOutput, match=f"loss 'loss' returned {found}; a floating-point tensor without"):
         run(payload(), parts(loss=lambda: lambda outputs, targets: value(outputs)))
 
 
 def test_a_model_that_is_no_module_is_bad_output():
-    with pytest.raises(train.BadOutput, match=r"model 'model' built function, not an nn.Module"):
+    with pytest.raises(returned.BadOutput, match=r"model 'model' built function, not an nn.Module"):
         run(payload(), parts(model=lambda shape, outputs: make_splits))
 
 
@@ -563,6 +567,63 @@ def test_clocks_hold_the_training_time_at_each_evaluation():
     assert list(seconds) == sorted(seconds)
     assert seconds[-1] == timings["train_seconds"]
     assert min(timings[f"{clock}_seconds"] for clock in ("train", "evaluate", "data")) > 0
+
+
+# Data that do not fit into memory, and devices ------------------------------------------------------------------------
+
+
+class Rows(torch.utils.data.Dataset):
+    """A pair of tensors as a map-style data set."""
+
+    def __init__(self, pair):
+        self.pair = pair
+
+    def __len__(self):
+        return len(self.pair[0])
+
+    def __getitem__(self, index):
+        return self.pair[0][index], self.pair[1][index]
+
+
+@pytest.mark.parametrize("loaders", [0, 2])
+@pytest.mark.parametrize("budget", [{"epochs": 3}, {"epochs": None, "steps": 7}])
+def test_a_map_style_data_set_trains_to_the_bits_of_the_same_examples_in_memory(loaders, budget):
+    whole = make_splits()
+    streamed = Splits(train=Rows(whole.train), test=Rows(whole.test), classes=2, fingerprints=("a", "b"))
+    given = {"device": CPU, "loaders": loaders}
+    assert train.run(payload(**budget), parts(), streamed, **given)["result"] == run(payload(**budget))
+
+
+STEP_COUNT = "_local_scalar_dense"
+"""Adam reads its step count, which torch keeps on the CPU."""
+
+
+class Waits(TorchDispatchMode):
+    """Notes every operation of a training step that would make the host wait for a GPU, or copy to it."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "_to_copy", "is_nonzero", "equal", "item"):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("optimizer", "allowed"), [(torch.optim.SGD, set()), (torch.optim.AdamW, {STEP_COUNT})])
+def test_nothing_inside_a_stretch_of_training_waits_for_the_device(monkeypatch, optimizer, allowed):
+    waits, running = Waits(), train.Clocks.running
+
+    @contextlib.contextmanager
+    def watched(self, name, device):
+        with running(self, name, device), waits if name == "train" else contextlib.nullcontext():
+            yield
+
+    monkeypatch.setattr(train.Clocks, "running", watched)
+    run(payload(), parts(optimizer=lambda groups, lr: optimizer(groups, lr=lr)))
+    assert set(waits.found) == allowed
 
 
 # A change of the loop is noticed -------------------------------------------------------------------------------------

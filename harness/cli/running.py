@@ -149,13 +149,13 @@ class _Work:
         self.environments = Environments(known, mixed=mixed)
 
     @contextlib.contextmanager
-    def _executor(self, logs: Path) -> Iterator[Executor]:
+    def _executor(self, folder: Path) -> Iterator[Executor]:
         from harness import execute
         from harness import session as sessions
         from harness.errors import DataError, ResultsError
 
         self.environments.check_installed()
-        executor = execute.make(self.plan, logs=logs)
+        executor = execute.make(self.plan, folder=folder)
         try:
             yield executor
         except DataError as error:
@@ -186,7 +186,7 @@ class _Work:
         say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=self.quiet)
         begun = time.monotonic()
         with (
-            self._executor(store.folder / "logs") as executor,
+            self._executor(store.folder) as executor,
             progress.shown(plan, expected_seconds=expected, quiet=self.quiet) as add,
         ):
             walk = Coordinator(plan, store, executor=executor, notify=add, check=self.environments.check).run()
@@ -196,13 +196,17 @@ class _Work:
 
     def recheck(self, walk: Walk, number: int) -> bool:
         """Repeat so many finished runs; False where one gave another result, or none."""
+        from harness import checkpoints
         from harness import recheck as rechecks
         from harness.cli.output import clean
 
         store, entries = self.opened.store, rechecks.drawn(walk, number)
         say(f"repeating {len(entries)} finished runs", quiet=self.quiet)
-        with self._executor(store.folder / "recheck") as executor:
+        folder = store.folder / "recheck"
+        checkpoints.drop(folder / "checkpoints")  # from the first step, whatever an interrupted check has left
+        with self._executor(folder) as executor:
             repeated = rechecks.repeat(self.plan, entries, executor, check=self.environments.check)
+        checkpoints.drop(folder / "checkpoints")
         different = rechecks.different(entries, repeated)
         for record in different:
             kept = store.keep_repetition(record)

@@ -68,8 +68,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def make(plan: Plan, *, logs: Path) -> Executor:
-    """The executor that the suite asks for."""
+def memory_share(workers: int) -> float | None:
+    """MB that a run may use by default: nine tenths of the machine's memory by the number of workers."""
+    from harness.execute import watch
+
+    memory = watch.machine_memory_mb()
+    return None if memory is None else 0.9 * memory / workers
+
+
+def make(plan: Plan, *, folder: Path) -> Executor:
+    """The executor that the suite asks for, with its logs and checkpoints in the results folder."""
     execution = plan.suite.execution
     if execution.executor == "serial":
         from harness.execute.serial import SerialExecutor
@@ -84,5 +92,13 @@ def make(plan: Plan, *, logs: Path) -> Executor:
         for s in datasets.values()
     ]
     return ProcessExecutor(
-        workers, threads=execution.threads, preload=preload, time_limit=execution.time_limit, logs=logs
+        workers,
+        threads=execution.threads,
+        preload=preload,
+        time_limit=execution.time_limit,
+        memory_limit=execution.memory_limit or memory_share(workers),
+        loaders=execution.loaders,
+        logs=folder / "logs",
+        checkpoints=folder / "checkpoints",
+        checkpoint_seconds=execution.checkpoint_seconds,
     )

@@ -7,7 +7,9 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +17,19 @@ from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
-from harness import interrupts
-from harness.execute import Job, Outcome, cores
+from harness import checkpoints, interrupts
+from harness.execute import Job, Outcome, cores, watch
 from harness.execute.server import PRELOAD
+from harness.execute.worker import LARGEST_MESSAGE, Assignment, work
 
-LARGEST_MESSAGE = 2**22
 ATTEMPTS = 3
-"""How often a run is begun that was killed from outside or crashed."""
+"""How often a run is begun that was killed from outside, crashed, or ran out of memory."""
+AGAIN = ("killed", "crashed", "oom")
+LARGEST_LOG_MB = 10.0
+MOST_THREADS = 256
 _GRACE_SECONDS = 3.0
+_LOOK_EVERY_SECONDS = 0.1
+_TAIL = 4000
 
 
 @dataclass
@@ -32,85 +39,174 @@ class _Running:
     messages: connection.Connection
     begun: float
     attempt: int
+    scratch: Path
+    children: set[int] = dataclasses.field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a run was ended that gave no result itself."""
+
+    status: str
+    reason: str
 
 
 class ProcessExecutor:
     """`slots` worker processes at a time, `threads` torch threads each.
 
-    Messages are JSON; nothing that a run's process sends is ever unpickled.
+    Messages are JSON; nothing that a run's process sends is ever unpickled. Beyond its limits of time, memory (above
+    what it was forked with), threads and log a run is ended, with all processes that it began.
     """
 
     def __init__(
-        self, slots: int, *, threads: int, preload: Sequence[Mapping[str, Any]], time_limit: float, logs: Path
+        self,
+        slots: int,
+        *,
+        threads: int,
+        preload: Sequence[Mapping[str, Any]],
+        time_limit: float,
+        logs: Path,
+        memory_limit: float | None = None,
+        loaders: int = 0,
+        checkpoints: Path | None = None,
+        checkpoint_seconds: float = 600.0,
     ) -> None:
         self.slots = slots
         self._threads, self._preload, self._time_limit, self._logs = threads, preload, time_limit, logs
+        self._memory_limit, self._loaders = memory_limit, loaders
+        self._checkpoints, self._checkpoint_seconds = checkpoints, checkpoint_seconds
         self._overlapped = slots * threads > cores()
         self._running: list[_Running] = []
+        self._looked = 0.0
+        self._scratch = _scratch_folder()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["harness.execute.server"])
 
     def submit(self, job: Job, *, attempt: int = 1) -> None:
-        """Fork a process for the job."""
+        """Fork a process for the job, which goes on from its newest checkpoint if there is one."""
         ours, theirs = self._context.Pipe(duplex=False)
         log = self._logs / f"{job.id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        process = self._context.Process(target=_work, args=(theirs, json.dumps(dataclasses.asdict(job)), str(log)))
+        scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+        resume = None if self._checkpoints is None else checkpoints.newest(self._checkpoints / job.id)
+        assignment = Assignment(
+            job=dataclasses.asdict(job),
+            log=str(log.resolve()),
+            scratch=str(scratch),
+            resume=None if resume is None else str(resume.resolve()),
+            checkpoint_seconds=None if self._checkpoints is None else self._checkpoint_seconds,
+            time_limit=self._time_limit,
+            loaders=self._loaders,
+        )
+        process = self._context.Process(target=work, args=(theirs, assignment.to_json()))
         with interrupts.held_back():  # the server dies of a conversation that breaks off
             with interrupts.born_deaf(), _server_environment(self._threads, self._preload):
                 forkserver.ensure_running()
             process.start()
             theirs.close()
-            self._running.append(_Running(job, process, ours, time.monotonic(), attempt))
+            self._running.append(_Running(job, process, ours, time.monotonic(), attempt, scratch))
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Outcomes of the processes that ended; one killed from outside is begun again."""
         # A child of a run may hold its pipe open, so that the end of the process has to be seen by itself.
         ends = [end for running in self._running for end in (running.messages, running.process.sentinel)]
         ready = connection.wait(ends, timeout=seconds)
+        look = time.monotonic() - self._looked >= _LOOK_EVERY_SECONDS
+        self._looked = time.monotonic() if look else self._looked
         outcomes = []
         for running in list(self._running):
+            outcome = None
             if running.messages in ready or running.process.sentinel in ready:
-                outcome = self._finish(running)
-            elif time.monotonic() - running.begun > self._time_limit:
-                outcome = self._time_out(running)
-            else:
-                continue
+                outcome = self._hear(running)
+            elif look and (ended := self._beyond_limits(running)) is not None:
+                outcome = self._stop(running, ended)
             outcomes += [] if outcome is None else [outcome]
         return outcomes
 
-    def _finish(self, running: _Running) -> Outcome | None:
-        """The outcome in the message; without one the process has crashed, and gets two more attempts."""
+    def _hear(self, running: _Running) -> Outcome | None:
+        """Take what the run says: a checkpoint, or its outcome; without a word its process has ended."""
         message = _receive(running.messages)
+        if message is not None and "checkpoint" in message:
+            self._keep_checkpoint(running, message["checkpoint"])
+            return None
         _end(running.process, patience=_GRACE_SECONDS)
         code = running.process.exitcode
         self._drop(running)
         if message is not None:
             observed = {**message["observed"], "attempt": running.attempt, "overlapped": self._overlapped}
+            if message["result"]["status"] in AGAIN and running.attempt < ATTEMPTS:
+                self.submit(running.job, attempt=running.attempt + 1)
+                return None
             return Outcome(running.job.id, message["result"], message["environment"], observed)
-        if running.attempt < ATTEMPTS:
-            self.submit(running.job, attempt=running.attempt + 1)
-            return None
         how = f"signal {signal.Signals(-code).name}" if code and code < 0 else f"exit code {code}"
         status = "killed" if code == -signal.SIGKILL else "crashed"
-        return self._failed(running, status, f"ended without a result ({how}) in {ATTEMPTS} attempts")
+        return self._again_or(running, _Ended(status, f"ended without a result ({how}) in {ATTEMPTS} attempts"))
 
-    def _time_out(self, running: _Running) -> Outcome:
+    def _keep_checkpoint(self, running: _Running, said: Mapping[str, Any]) -> None:
+        assert self._checkpoints is not None
+        source = running.scratch / Path(str(said["name"])).name
+        folder = self._checkpoints / running.job.id
+        checkpoints.keep(folder, source, step=int(said["step"]), sha256=str(said["sha256"]))
+        source.unlink(missing_ok=True)
+
+    def _beyond_limits(self, running: _Running) -> _Ended | None:
+        """Which limit the run is over, if any."""
+        if time.monotonic() - running.begun > self._time_limit:
+            return _Ended("timeout", f"over the limit of {self._time_limit:g} s")
+        log = self._logs / f"{running.job.id}.log"
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size > LARGEST_LOG_MB * 2**20:
+                return _Ended("error", f"over the limit of {LARGEST_LOG_MB:g} MB of log")
+        used = watch.usage(running.process.pid)
+        if used is None:
+            return None
+        if used.threads > MOST_THREADS:
+            return _Ended("error", f"over the limit of {MOST_THREADS} threads")
+        running.children = set(watch.descendants(running.process.pid))
+        if self._memory_limit is not None and self._memory_mb(running, used) > self._memory_limit:
+            return _Ended("oom", f"over the limit of {self._memory_limit:.0f} MB of memory")
+        return None
+
+    def _memory_mb(self, running: _Running, used: watch.Usage) -> float:
+        """Memory of the run and all its children above what the server holds, which the run was forked with."""
+        server = watch.usage(_server_pid() or 0)
+        own = used.memory_mb - (0.0 if server is None else server.memory_mb)
+        return own + sum(map(watch.private_mb, running.children))
+
+    def _stop(self, running: _Running, ended: _Ended) -> Outcome | None:
         _end(running.process, patience=0)
+        watch.kill([pid for pid in running.children if pid not in (os.getpid(), _server_pid())])
         self._drop(running)
-        return self._failed(running, "timeout", f"over the limit of {self._time_limit:g} s")
+        return self._again_or(running, ended)
 
-    def _failed(self, running: _Running, status: str, reason: str) -> Outcome:
-        observed = {"attempt": running.attempt, "total_seconds": time.monotonic() - running.begun}
-        return Outcome(running.job.id, {"status": status, "reason": reason, "evaluations": []}, {}, observed)
+    def _again_or(self, running: _Running, ended: _Ended) -> Outcome | None:
+        """Begin the run again where that may help, else its outcome."""
+        if ended.status in AGAIN and running.attempt < ATTEMPTS:
+            self.submit(running.job, attempt=running.attempt + 1)
+            return None
+        observed: dict[str, Any] = {"attempt": running.attempt, "total_seconds": time.monotonic() - running.begun}
+        with contextlib.suppress(OSError):
+            observed["traceback"] = (self._logs / f"{running.job.id}.log").read_text(errors="replace")[-_TAIL:]
+        result = {"status": ended.status, "reason": ended.reason, "evaluations": []}
+        return Outcome(running.job.id, result, {}, observed)
 
     def _drop(self, running: _Running) -> None:
         running.messages.close()
         running.process.close()
         self._running.remove(running)
+        self._end_orphans()
+        shutil.rmtree(running.scratch, ignore_errors=True)
         log = self._logs / f"{running.job.id}.log"
         if log.exists() and log.stat().st_size == 0:
             log.unlink()
+
+    def _end_orphans(self) -> None:
+        """End what ended runs have left behind: the server inherits it, whatever session it made for itself."""
+        known = {running.process.pid for running in self._running}
+        server = _server_pid()
+        while server is not None and (orphans := [pid for pid in watch.children(server) if pid not in known]):
+            watch.kill(orphans)
+            time.sleep(0.005)  # the server has to bury them
 
     def close(self) -> None:
         """Kill what is under way, and the server."""
@@ -120,10 +216,35 @@ class ProcessExecutor:
                 self._drop(running)
             # There is no public way to end the server before the interpreter ends. It is killed first, since it would
             # wait for whatever a run left behind in a session of its own.
-            server = forkserver._forkserver
-            if (pid := server._forkserver_pid) is not None:  # type: ignore[attr-defined]
+            if (pid := _server_pid()) is not None:
                 os.kill(pid, signal.SIGKILL)
-            server._stop()  # type: ignore[attr-defined]
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _server_pid() -> int | None:
+    pid: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    return pid
+
+
+def _scratch_folder() -> Path:
+    """A folder outside the results for what runs write; those of coordinators that were killed are removed."""
+    base = Path(tempfile.gettempdir())
+    for old in base.glob("harness-*-*"):
+        pid = old.name.split("-")[1]
+        if pid.isdigit() and not _lives(int(pid)) and not old.is_symlink():
+            shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"harness-{os.getpid()}-"))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextlib.contextmanager
@@ -133,6 +254,7 @@ def _server_environment(threads: int, preload: Sequence[Mapping[str, Any]]) -> I
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # to ask for a GPU must not begin with it before the fork
         "PYTHONSAFEPATH": "1",  # a torch.py in the working folder must not hide the package
         PRELOAD: json.dumps(list(preload)),
     }
@@ -174,21 +296,3 @@ def _signal(process: Any, number: int) -> None:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):  # not yet the head of a session of its own
         process.terminate() if number == signal.SIGTERM else process.kill()
-
-
-def _work(messages: connection.Connection, job: str, log: str) -> None:
-    """The worker process: one job, one message."""
-    from harness.execute.server import die_with_parent
-
-    os.setsid()
-    die_with_parent()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the server ignores it
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    for stream in (1, 2):
-        os.dup2(descriptor, stream)
-    from harness.execute.work import evaluate
-
-    outcome = evaluate(Job(**json.loads(job)))
-    messages.send_bytes(json.dumps(dataclasses.asdict(outcome), allow_nan=False).encode())
-    messages.close()
-    os._exit(0)  # threads and exit handlers of a plugin must not keep the worker alive

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 
 from harness import interrupts
 
@@ -25,6 +26,12 @@ def die_with_parent() -> None:
             os._exit(1)
 
 
+def inherit_orphans() -> None:
+    """Become the parent of whatever a descendant leaves behind, so that it can be found and ended (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep large freed blocks: giving them back at every step cost 15 to 50 % of training speed."""
     with contextlib.suppress(OSError, AttributeError):
@@ -37,8 +44,8 @@ def keep_freed_memory() -> None:
 def preload() -> None:
     """Import torch and load the data; what fails here fails again, with its reason, in the run that needs it."""
     from harness.catalog import Origin
+    from harness.device import make_deterministic
     from harness.execute import work
-    from harness.train import make_deterministic
 
     make_deterministic(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for wanted in json.loads(os.environ[PRELOAD]):
@@ -51,5 +58,8 @@ if PRELOAD in os.environ:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.HANDLED)  # blocked since birth
     die_with_parent()
+    inherit_orphans()
+    # Orphans are buried by multiprocessing's server too, which warns of processes that it did not begin.
+    warnings.filterwarnings("ignore", message="forkserver: waitpid returned unexpected pid")
     keep_freed_memory()
     preload()

@@ -7,13 +7,15 @@ import socket
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from harness import data, train
+from harness import data, returned, snapshot, train
+from harness import device as device_module
 from harness.catalog import Origin
 from harness.errors import DataError
 from harness.execute import Job, Outcome
@@ -28,20 +30,32 @@ def dataset(options: Mapping[str, Any], origin: Origin, root: str) -> tuple[Spli
     key = canonical([options, origin.__dict__, root])
     if key not in _loaded:
         splits = data.load(options, origin, Path(root))
-        _loaded[key] = splits, {"train": data.fingerprint(splits.train), "test": data.fingerprint(splits.test)}
+        _loaded[key] = splits, data.fingerprints(splits)
     return _loaded[key]
 
 
-def evaluate(job: Job) -> Outcome:
+@dataclass(frozen=True)
+class Means:
+    """How a run is carried out, none of which changes its result."""
+
+    loaders: int = 0
+    """Processes that read a data set which is not in memory."""
+    keep: train.Keep | None = None
+    """Is offered states to go on from."""
+    resume: Path | None = None
+    """File of such a state."""
+
+
+def evaluate(job: Job, means: Means = Means()) -> Outcome:
     """Do the run; whatever goes wrong in it is its result."""
     started = datetime.now(UTC)
     begun = time.perf_counter()
     threads = int(job.payload["threads"])
-    train.make_deterministic(threads)
-    device = train.choose_device(job.device)
+    device_module.make_deterministic(threads)
+    device = device_module.choose_device(job.device)
     observed: dict[str, Any] = {}
     try:
-        outcome = _train(job, device)
+        outcome = _train(job, device, means, observed)
         result, observed["timings"] = outcome["result"], outcome["timings"]
         if changed := _changed_settings(threads):
             result = failure("bad_output", f"a part changed {changed}")
@@ -56,17 +70,30 @@ def evaluate(job: Job) -> Outcome:
         "total_seconds": time.perf_counter() - begun,
         "host": socket.gethostname(),
     }
-    return Outcome(job.id, result, train.environment(device, threads), observed)
+    return Outcome(job.id, result, device_module.environment(device, threads), observed)
 
 
-def _train(job: Job, device: torch.device) -> dict[str, Any]:
+def _train(job: Job, device: torch.device, means: Means, observed: dict[str, Any]) -> dict[str, Any]:
     origins = job.parsed_origins()
     splits, fingerprints = dataset(job.payload["problem"]["dataset"], origins["dataset"], job.root)
     for split, expected in job.payload["data"].items():
         if fingerprints[split] != expected:
             raise DataError(f"the {split} split changed: it was {expected[:12]}, it is {fingerprints[split][:12]}")
     parts = train.Parts.load(job.payload, origins)
-    return train.run(job.payload, parts, splits, device=device)
+
+    def run(state: Mapping[str, Any] | None) -> dict[str, Any]:
+        return train.run(
+            job.payload, parts, splits, device=device, loaders=means.loaders, keep=means.keep, resume=state
+        )
+
+    if means.resume is not None:
+        try:
+            outcome = run(snapshot.load(means.resume))
+            observed["resumed_after_step"] = int(means.resume.stem)
+            return outcome
+        except train.NotRestored as error:
+            observed["not_resumed"] = str(error)
+    return run(None)
 
 
 def _changed_settings(threads: int) -> str | None:
@@ -82,7 +109,7 @@ def _changed_settings(threads: int) -> str | None:
 def _failure_of(error: Exception) -> dict[str, Any]:
     if isinstance(error, DataError):
         return failure("data_changed", str(error))
-    if isinstance(error, train.BadOutput):
+    if isinstance(error, returned.BadOutput):
         return failure("bad_output", str(error))
     line = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

@@ -28,14 +28,20 @@ def check_dataset(part: Dataset, *, root: Path = Path(), options: Options = None
     with case.examined(draws=False):
         splits: Splits = case.run("is loaded", part.load, root, **case.options)
         case.run("keeps the contract of Splits", data.check, splits, name=part.name)
-        for pair in (splits.train, splits.test):
-            floating = pair[0].dtype == torch.float32
-            case.require(floating, "inputs are float32", str(pair[0].dtype))
+        for split in (splits.train, splits.test):
+            dtype = data.example(split)[0].dtype
+            case.require(dtype == torch.float32, "inputs are float32", str(dtype))
         named = len(splits.class_names) in (0, splits.classes)
         case.require(named, "there is a name for each class, or none", f"{splits.class_names} for {splits.classes}")
         again: Splits = case.run("is loaded a second time", part.load, root, **case.options)
-        for first, second in zip((*splits.train, *splits.test), (*again.train, *again.test), strict=True):
-            case.same(first, second, "two loads are equal")
+        for one, other in ((splits.train, again.train), (splits.test, again.test)):
+            for first, second in zip(_looked_at(one), _looked_at(other), strict=True):
+                case.same(first, second, "two loads are equal")
+
+
+def _looked_at(split: data.Split) -> tuple[torch.Tensor, ...]:
+    """The whole of a split in memory, the first example of one that is not."""
+    return tuple(split) if data.in_memory(split) else data.example(split)
 
 
 def check_loss(part: Loss, *, classes: int | None = 10, options: Options = None) -> None:

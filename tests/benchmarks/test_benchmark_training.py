@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from harness import train
+from harness import device, train
 from harness.hookspecs import Splits
 from harness.registry import load_catalog, load_part
 
@@ -39,7 +39,7 @@ def work():
     }
     parts = train.Parts(**{kind: load_part(kind, info.name, info.origin) for kind, info in found.items()}, metrics={})
     images = torch.randn(STEPS * BATCH + 1, 1, 28, 28), torch.randint(10, (STEPS * BATCH + 1,))
-    train.make_deterministic(1)
+    device.make_deterministic(1)
     yield payload, parts, Splits(images, images, 10)
     torch.use_deterministic_algorithms(False)
 

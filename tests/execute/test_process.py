@@ -8,9 +8,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tempfile
 import threading
 import time
 from multiprocessing import forkserver, reduction
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,7 +20,7 @@ import torch
 
 from harness import data, interrupts
 from harness.catalog import Origin
-from harness.execute import Job, cores, process
+from harness.execute import Job, cores, process, watch
 from harness.execute.process import ATTEMPTS, ProcessExecutor
 from harness.execute.serial import SerialExecutor
 from harness.spec import digest, run_seeds
@@ -26,6 +28,7 @@ from harness.spec import digest, run_seeds
 PLUGIN = '''
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +67,22 @@ def left_behind(folder, own_session=False):
     (folder / "child").write_text(str(child))
 
 
+def daemon():
+    """A process whose parent is gone, in a session of its own, before this run ends."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            Path(os.environ["DAEMON"]).write_text(str(os.getpid()))
+            time.sleep(600)
+        os._exit(0)
+
+
+def wait_for(file):
+    while not file.exists() or not file.read_text():
+        time.sleep(0.01)
+    return file.read_text()
+
+
 def act(action, root):
     folder = Path(root)
     if action == "kill once":
@@ -88,6 +107,30 @@ def act(action, root):
     elif action == "leave a program":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         (folder / "child").write_text(str(child.pid))
+    elif action == "leave a daemon":
+        os.environ["DAEMON"] = str(folder / "pid")
+        daemon()
+        (folder / "child").write_text(wait_for(folder / "pid"))
+    elif action == "eat":
+        eaten = [torch.ones(5 * 2**18) for _ in range(2000) if not time.sleep(0.005)]
+    elif action == "eat in a child":
+        if os.fork() == 0:
+            eaten = [torch.ones(5 * 2**18) for _ in range(2000) if not time.sleep(0.005)]
+        time.sleep(600)
+    elif action == "many threads":
+        import threading
+
+        for _ in range(300):
+            threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+        time.sleep(600)
+    elif action == "chatter":
+        while True:
+            print("x" * 2**16)
+    elif action == "hang":
+        re.match(r"(a+)+$", "a" * 64 + "b")
+    elif action == "write here":
+        Path("here").write_text(str(Path.cwd()))
+        (folder / "where").write_text(str(Path.cwd()))
     elif action == "print":
         print("from Python", flush=True)
         os.system("echo from a program >&2")
@@ -296,7 +339,75 @@ def test_a_run_over_its_time_is_ended_with_all_that_it_began(executor, job, tmp_
     assert is_gone(tmp_path)
 
 
-@pytest.mark.parametrize("action", ["leave a child", "leave a program"])
+def test_a_run_that_hangs_in_c_with_the_interpreter_locked_is_ended_and_its_stack_kept(executor, job, monkeypatch):
+    monkeypatch.setattr(executor, "_time_limit", 1.5)
+    (outcome,) = finish(executor, job("hang"))
+    assert outcome.result["status"] == "timeout"
+    assert "acting.py" in outcome.observed["traceback"]
+    assert " in act" in outcome.observed["traceback"]
+
+
+@pytest.mark.parametrize("action", ["eat", "eat in a child"])
+def test_a_run_over_its_memory_is_tried_three_times_and_ended_with_its_children(executor, job, monkeypatch, action):
+    monkeypatch.setattr(executor, "_memory_limit", 60.0)
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
+    server = process._server_pid()
+    (outcome,) = finish(executor, job(action))
+    assert outcome.result == {"status": "oom", "reason": "over the limit of 60 MB of memory", "evaluations": []}
+    assert outcome.observed["attempt"] == ATTEMPTS
+    assert watch.children(server) == []
+
+
+def test_memory_is_counted_above_what_the_server_holds(executor, job, monkeypatch):
+    held = watch.usage(process._server_pid()).memory_mb
+    monkeypatch.setattr(executor, "_memory_limit", held / 2)
+    assert finish(executor, job())[0].result["status"] == "ok"
+    assert held > 50
+
+
+def test_memory_that_a_part_finds_missing_is_tried_again_too(executor, job):
+    (outcome,) = finish(executor, job("memory"))
+    assert (outcome.result["status"], outcome.observed["attempt"]) == ("oom", ATTEMPTS)
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [("many threads", "over the limit of 256 threads"), ("chatter", "over the limit of 10 MB of log")],
+)
+def test_a_run_with_too_many_threads_or_words_is_ended(executor, job, monkeypatch, action, reason):
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
+    (outcome,) = finish(executor, job(action))
+    assert outcome.result == {"status": "error", "reason": reason, "evaluations": []}
+
+
+def test_the_server_has_one_thread_when_it_forks(executor, job):
+    finish(executor, job())
+    assert watch.usage(process._server_pid()).threads == 1
+
+
+def test_a_run_works_in_a_folder_of_its_own_which_goes_with_it(executor, job, tmp_path):
+    (outcome,) = finish(executor, job("write here"))
+    where = Path((tmp_path / "where").read_text())
+    assert outcome.result["status"] == "ok"
+    assert where.parent == executor._scratch
+    assert not where.exists()
+
+
+def test_what_a_killed_coordinator_left_outside_the_results_is_removed_by_the_next():
+    ended = multiprocessing.get_context("spawn").Process(target=int)
+    ended.start()
+    ended.join()
+    base = Path(tempfile.gettempdir())
+    dead, alive = base / f"harness-{ended.pid}-x", base / f"harness-{os.getpid()}-x"
+    for folder in (dead, alive):
+        folder.mkdir()
+    made = process._scratch_folder()
+    assert (dead.exists(), alive.exists(), made.exists()) == (False, True, True)
+    for folder in (alive, made):
+        folder.rmdir()
+
+
+@pytest.mark.parametrize("action", ["leave a child", "leave a program", "leave a session", "leave a daemon"])
 def test_what_a_run_leaves_behind_is_ended(executor, job, tmp_path, action):
     (outcome,) = finish(executor, job(action))
     assert outcome.result["status"] == "ok"
@@ -407,8 +518,10 @@ def test_closing_ends_what_is_under_way_and_keeps_nothing_of_it(origin, job, tmp
     assert made._running == []
 
 
-def test_a_process_that_a_run_left_in_a_session_of_its_own_does_not_keep_the_server(job, tmp_path):
+def test_a_process_that_a_run_left_in_a_session_of_its_own_does_not_keep_the_server(job, tmp_path, monkeypatch):
+    """Even where nobody ended it: here the look at what is left behind is taken away."""
     made = ProcessExecutor(1, threads=1, preload=[], time_limit=120, logs=tmp_path / "logs")
+    monkeypatch.setattr(made, "_end_orphans", lambda: None)
     (outcome,) = finish(made, job("leave a session"))
     closing = threading.Thread(target=made.close, daemon=True)
     closing.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -10,12 +11,21 @@ from harness.execute import Outcome
 from tests.faults.substitute import evaluate
 
 
-def _evaluate(job: Any) -> Any:
+@dataclass(frozen=True)
+class Means:
+    """What the real ones are."""
+
+    loaders: int = 0
+    keep: Any = None
+    resume: Any = None
+
+
+def _evaluate(job: Any, means: Means) -> Any:
     return Outcome(job.id, *evaluate(job.payload))
 
 
-train, work = ModuleType("harness.train"), ModuleType("harness.execute.work")
-train.make_deterministic = lambda threads: None  # type: ignore[attr-defined]
+device, work = ModuleType("harness.device"), ModuleType("harness.execute.work")
+device.make_deterministic = lambda threads: None  # type: ignore[attr-defined]
 work.dataset = lambda options, origin, root: None  # type: ignore[attr-defined]
-work.evaluate = _evaluate  # type: ignore[attr-defined]
-sys.modules["harness.train"], sys.modules["harness.execute.work"] = train, work
+work.Means, work.evaluate = Means, _evaluate  # type: ignore[attr-defined]
+sys.modules["harness.device"], sys.modules["harness.execute.work"] = device, work

@@ -86,8 +86,8 @@ def install(put: Callable[[Any, str, Any], None] = setattr) -> None:
 
     real = execute.make
 
-    def make(found: Any, *, logs: Path) -> Any:
-        return Serial() if found.suite.execution.executor == "serial" else real(found, logs=logs)
+    def make(found: Any, *, folder: Path) -> Any:
+        return Serial() if found.suite.execution.executor == "serial" else real(found, folder=folder)
 
     put(execute, "make", make)
     put(registry, "load_catalog", lambda folders=(): _with_source(CATALOG))

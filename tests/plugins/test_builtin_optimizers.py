@@ -8,6 +8,7 @@ import pytest
 import torch
 from harness_plugins.optimizers import adam, adamw, harness_optimizers, momentum, sgd
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 torch.set_num_threads(1)
 
@@ -125,3 +126,16 @@ def test_the_default_rate_is_torchs_and_the_articles():
 
 def test_every_part_names_its_source():
     assert all(part.source for part in PARTS.values())
+
+
+@pytest.mark.parametrize(
+    ("build", "device", "fused"),
+    [(sgd, "cpu", None), (momentum, "cpu", None), (adam, "cpu", True), (adamw, "cpu", True)]
+    + [(build, "cuda", True) for build in (sgd, momentum, adam, adamw)],
+)
+def test_the_step_is_fused_where_that_is_the_fastest(build, device, fused):
+    with FakeTensorMode():
+        tensor = nn.Parameter(torch.zeros(2, device=device))
+        assert build([{"params": [tensor]}]).defaults["fused"] is fused
+        other = nn.Parameter(torch.zeros(2, device="meta"))
+        assert build([{"params": [tensor, other]}]).defaults["fused"] is None
