@@ -61,6 +61,8 @@ def handled(*, to_the_end: bool = False) -> Iterator[None]:
 
 def _stop(number: int, frame: Any) -> None:
     if _State.number is not None:
+        if _State.number == 0:  # the command is done, or has said what it has to say
+            os.write(2, f"{WORDS}\n".encode())
         os._exit(128 + number)  # workers and their server die with this process
     _State.number = number
     if not _State.holding:

@@ -30,7 +30,7 @@ def interrupted(
     chance = random.Random(seed)
     folder.environment[SECONDS] = "0.03"
     command = folder.start(*executor)
-    time.sleep(chance.uniform(0.0, 2.0))
+    time.sleep(chance.uniform(0.0, 1.4))
     os.kill(command.pid, getattr(signal, name))
     if twice:
         time.sleep(chance.uniform(0.0, 0.03))
