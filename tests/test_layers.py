@@ -194,6 +194,39 @@ def test_only_store_and_report_write_below_the_results_folder(name):
         assert attributes.isdisjoint(writers)
 
 
+# Beside `store`, which writes whole files atomically: what is no part of the results, or cannot be written whole.
+WRITES_BESIDE = {
+    ("cli/__init__.py", "os.open"),  # the null device
+    ("toml.py", "os.open"),  # reads
+    ("describe.py", "os.fdopen"),  # the channel to its parent
+    ("execute/worker.py", "os.open"),  # the log of a run, which grows while it is written
+    ("execute/process.py", "tempfile.mkdtemp"),  # the folder that a run works in, outside the results
+}
+WRITING = {"os.open", "os.replace", "os.rename", "os.renames", "os.link", "os.symlink", "os.truncate", "os.mkfifo"}
+
+
+def writes(node: ast.Call) -> bool:
+    """Whether the call makes or changes a file without going through `store`."""
+    what = called(node)
+    if what in WRITING or what.startswith(("tempfile.mk", "shutil.copy", "shutil.move")):
+        return True
+    if what == "open" or what.endswith((".open", "os.fdopen")):
+        modes = [*node.args, *(one.value for one in node.keywords if one.arg == "mode")]
+        return any(
+            isinstance(m, ast.Constant) and re.fullmatch(r"[rwaxbt+]*[wax+][rwaxbt+]*", str(m.value)) for m in modes
+        )
+    return what.endswith((".symlink_to", ".hardlink_to", ".touch"))
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_there_is_one_function_that_writes_files(name):
+    found = {(name, called(node)) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and writes(node)}
+    if name == "store.py":
+        assert ("store.py", "os.replace") in found  # the check sees what it is to see
+    else:
+        assert found <= WRITES_BESIDE
+
+
 @pytest.mark.parametrize("name", TREES)
 def test_a_wait_has_a_time_out(name):
     for node in ast.walk(TREES[name]):
