@@ -21,4 +21,6 @@ def main() -> NoReturn:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the working folder: a `torch.py` there must not hide the package
     main()
