@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PARALLEL = --numprocesses auto --dist worksteal --benchmark-disable --ignore tests/benchmarks
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow bench lint format clean
+.PHONY: run test test-slow test-faults bench lint format clean
 
 run: $(VENV)/.run  ## install, then the main job: the report of suites/optimizers.toml
 	@$(BIN)/harness run $(SUITE); code=$$?; test $$code -eq 1 || exit $$code  # 1: done, and some runs diverged
@@ -15,7 +15,10 @@ test: $(VENV)/.test  ## install, then the tests that CI runs
 	$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(VENV)/.test  ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow $(PARALLEL)
+	$(BIN)/python -m pytest -m slow $(PARALLEL) --ignore tests/faults
+
+test-faults: $(VENV)/.test  ## kills, full disks, signals and damage at every point, with strace
+	$(BIN)/python -m pytest -s --benchmark-disable --durations=15 tests/faults
 
 bench: $(VENV)/.test  ## the benchmarks
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name

@@ -74,6 +74,8 @@ class Walk:
 
 Notify = Callable[[Entry, bool], None]
 """Told of every entry, and whether its run was done just now."""
+Check = Callable[[Mapping[str, Any]], None]
+"""Told of the environment of every run before it is recorded; may refuse it."""
 _Coroutine = Generator[list[Request], list[Mapping[str, Any]], None]
 
 
@@ -108,12 +110,14 @@ class Coordinator:
         *,
         executor: Evaluator | None = None,
         notify: Notify | None = None,
+        check: Check | None = None,
         keep_asked: bool = False,
     ) -> None:
         self.plan, self.store, self.executor = plan, store, executor
         self.keep_asked = keep_asked or executor is not None
         """Whether what is asked is kept in the results folder; only who may write there does."""
         self.notify = notify or (lambda entry, fresh: None)
+        self.check = check or (lambda environment: None)
         self.walk = Walk()
         self._queue: deque[Request] = deque()
         self._waiting: dict[str, list[_Pursuit]] = {}
@@ -205,6 +209,7 @@ class Coordinator:
         pursuits = self._waiting.pop(outcome.id)
         if outcome.result["status"] == "data_changed":
             raise DataError(str(outcome.result["reason"]))
+        self.check(outcome.environment)
         request = next(r for p in pursuits for r in p.wanted if r.spec.id == outcome.id)
         record = make_record(
             request.spec.payload, outcome.result, environment=outcome.environment, observed=outcome.observed

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WORDS = "interrupted; finished runs are kept, the same command goes on"
 
 
 class Interrupted(BaseException):
@@ -26,29 +27,42 @@ class Interrupted(BaseException):
 class _State:
     """What the handler knows; signals belong to the process, and so does this."""
 
+    active = False
     number: int | None = None
+    """Of the first signal; 0 where there is nothing left to stop."""
     raised = False
     holding = 0
 
 
 @contextlib.contextmanager
-def handled() -> Iterator[None]:
+def handled(*, to_the_end: bool = False) -> Iterator[None]:
     """Raise `Interrupted` in the block for SIGINT, SIGTERM and SIGHUP; a second one ends the process there and then.
 
-    A signal that this process was started to ignore (`nohup`, a job in the background) stays ignored.
+    A signal that this process was started to ignore (`nohup`, a job in the background) stays ignored. Inside another
+    such block this one does nothing. With `to_the_end` a signal after the block ends the process at once: what is left
+    to do then is the interpreter's.
     """
+    if _State.active:
+        yield
+        return
     ours = [number for number in HANDLED if signal.getsignal(number) is not signal.SIG_IGN]
+    _State.active = True
     before = {number: signal.signal(number, _stop) for number in ours}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        _State.number, _State.raised = None, False
+        if to_the_end:
+            _State.number = 0
+        else:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            _State.number, _State.raised, _State.active = None, False, False
 
 
 def _stop(number: int, frame: Any) -> None:
     if _State.number is not None:
+        if _State.number == 0:  # the command is done, or has said what it has to say
+            os.write(2, f"{WORDS}\n".encode())
         os._exit(128 + number)  # workers and their server die with this process
     _State.number = number
     if not _State.holding:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +15,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import registry
+from harness import going_on, registry
 from harness.catalog import Catalog
 from harness.errors import ResultsError, SuiteError
 from harness.locations import data_root, is_text
-from harness.plan import Plan, make
+from harness.plan import Plan, data_question, make
 from harness.spec import digest
-from harness.store import Store, write_atomically
+from harness.store import Record, Store, write_atomically
 from harness.suite import Suite, load
 
 if TYPE_CHECKING:
     from harness.coordinator import Walk
     from harness.report import Findings
+    from harness.verdict.lint import Remark
 
 SUITE_COPY = "suite.toml"
 PLAN = "plan.json"
@@ -33,7 +35,8 @@ ENVIRONMENT = "environment.json"
 STAMP = "report/answer.json"
 """The headline, with the hash of all that the report was made from."""
 _ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
-_ENTRIES |= {"checkpoints", "logs", "quarantine", "report", "runs", "studies", "tables"}
+_FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "studies", "tables")
+_ENTRIES |= set(_FOLDERS)
 """What harness itself puts into a results folder, beside the copy of the suite."""
 _VERSIONS = ("harness", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
 
@@ -83,8 +86,8 @@ def load_suite(path: Path, options: Options) -> tuple[Suite, Catalog]:
     return load(path, catalog, options.overrides), catalog
 
 
-def open_session(path: Path, options: Options) -> Session:
-    """The suite with its plan; nothing is written.
+def open_session(path: Path, options: Options, *, look_again: bool = False) -> Session:
+    """The suite with its plan; nothing is written. What is known of the data is kept unless it shall `look_again`.
 
     Raises:
         SuiteError: mistakes in the suite, or a results folder that nobody can mean.
@@ -92,9 +95,18 @@ def open_session(path: Path, options: Options) -> Session:
     if options.results is not None:
         _check_path(options.results)
     suite, catalog = load_suite(path, options)
-    plan = make(suite, catalog, root=options.data or data_root())
+    root = options.data or data_root()
+    if look_again:
+        forget_data(suite, root)
+    plan = make(suite, catalog, root=root)
     folder = options.results or Path("results") / suite.name
     return Session(plan, Store(folder), options)
+
+
+def forget_data(suite: Suite, root: Path) -> None:
+    """Have the data looked at again by the next command."""
+    for setting in suite.settings:
+        registry.forget(data_question(setting, root))
 
 
 def _check_path(results: Path) -> None:
@@ -126,6 +138,18 @@ def check_folder(session: Session) -> None:
             raise ResultsError(f"{folder} is no results folder: it has no {PLAN}, but '{foreign[0]}'; {other}")
     elif found != session.suite.name:
         raise ResultsError(f"{folder} holds the results of suite '{found}', not of '{session.suite.name}'; {other}")
+    _check_safe(folder)
+
+
+def _check_safe(folder: Path) -> None:
+    """Refuse to write where others may plant files, or through links that someone planted."""
+    mode = folder.stat().st_mode
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise ResultsError(f"everybody may write into {folder} (mode {stat.S_IMODE(mode):o}); 'chmod o-w' it first")
+    inside = [folder / name for name in _FOLDERS] + list((folder / "runs").glob("??"))
+    for path in inside:
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise ResultsError(f"{path} must be a folder, and no link: harness writes through no links; move it away")
 
 
 def _suite_of(folder: Path) -> str | None:
@@ -142,18 +166,20 @@ def _is_ours(path: Path, suite: Suite) -> bool:
     return path.name in _ENTRIES or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
-def write_inputs(session: Session) -> None:
+def kept_plan(folder: Path) -> Mapping[str, Any] | None:
+    """The plan of the command before, as far as it can be read."""
+    try:
+        kept = json.loads((folder / PLAN).read_text())
+        return kept if isinstance(kept["settings"], list) and isinstance(kept["asked"], dict) else None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
+def write_inputs(session: Session, *, outside: int = 0) -> None:
     """Keep the suite as it is now, its plan and the environment beside the records."""
-    plan, folder = session.plan, session.store.folder
-    counted = ("problem", "arm", "tune", "final", "untuned")
-    rows = [{name: getattr(row, name) for name in counted} for row in plan.rows()]
-    settings = [
-        {"problem": s.problem, "arm": s.arm, "values": s.values, "origins": {k: str(o) for k, o in s.origins.items()}}
-        for s in session.suite.settings
-    ]
-    described = {"suite": session.suite.name, "question": session.suite.question, "runs": rows, "settings": settings}
+    folder = session.store.folder
     write_atomically(folder / SUITE_COPY, session.suite.text.encode())
-    write_atomically(folder / PLAN, _pretty(described))
+    write_atomically(folder / PLAN, _pretty(going_on.described(session.plan, outside=outside)))
     write_atomically(folder / ENVIRONMENT, _pretty(environment()))
 
 
@@ -178,7 +204,14 @@ def stamp(session: Session, walk: Walk) -> str:
     """Hash of all that tables and report are made from: equal stamps, equal bytes."""
     rows = [[entry.run_id, entry.result["status"], entry.label.__dict__] for entry in walk.entries]
     records = sorted({entry.record["sha256"] for entry in walk.entries if entry.record is not None})
-    return digest([rows, records, session.suite.text, session.command, environment(), walk.counts(session.plan)])
+    seen = [rows, records, session.suite.text, session.command, environment(), walk.counts(session.plan)]
+    return digest([*seen, *(record["sha256"] for record in _repetitions(session, walk))])
+
+
+def _repetitions(session: Session, walk: Walk) -> list[Record]:
+    """Repetitions of the plan's runs that gave another result."""
+    ids = {entry.run_id for entry in walk.entries}
+    return [record for record in session.store.repetitions() if record["id"] in ids]
 
 
 def kept_headline(session: Session, walk: Walk) -> str | None:
@@ -210,12 +243,23 @@ def findings(session: Session, walk: Walk) -> Findings:
         headline=judged.headline,
         tables=tables,
         finals=compared,
-        remarks=judged.remarks,
+        remarks=(*judged.remarks, *_not_reproducible(session, walk)),
         counts=walk.counts(plan),
         environment={**environment(), **_numeric_environment(walk)},
         parts=_parts(plan),
         command=session.command,
     )
+
+
+def _not_reproducible(session: Session, walk: Walk) -> list[Remark]:
+    """H018: a repeated run gave another result."""
+    from harness.verdict.lint import Remark
+
+    if not (found := _repetitions(session, walk)):
+        return []
+    names = ", ".join(record["id"][:12] for record in found[:5])
+    message = f"nondeterminism detected: {len(found)} repeated runs gave another result ({names}); both are kept"
+    return [Remark("H018", "W", message, "find what draws from the clock or a generator of its own, then run again")]
 
 
 def _numeric_environment(walk: Walk) -> Mapping[str, Any]:

@@ -1,14 +1,13 @@
 """Records on disk: one JSON file a run, written once and atomically, verified whenever it is read.
 
-A record is `{schema, id, spec, result, environment, observed, sha256}`. Equality of two runs is judged on `spec`,
-`result` and `environment`; `observed` holds clocks, host and attempts. Damage counts as absence, never as a result.
+Damage counts as absence, never as a result. Only the holder of the folder's lock writes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
+import itertools
 import json
 import os
 import re
@@ -16,24 +15,26 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
 import filelock
 
+from harness import records
 from harness.errors import ResultsError
-from harness.spec import SCHEMA, canonical, digest
+from harness.records import Damaged, Record, make_record, parse_record
 
-Record = Mapping[str, Any]
+__all__ = ["Damaged", "Record", "Store", "make_record", "parse_record", "write_atomically"]
+
 LARGEST = 4 * 2**20
 """Bytes; a larger record is damage."""
 _TEMPORARY = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}\.tmp")
+_RECORD_BYTES, _REPORT_BYTES = 16 * 2**10, 16 * 2**20
+"""What a run takes at least, with its rows in the tables; what tables and report take besides."""
+_MOMENT_SECONDS = 1.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
-
-
-class Damaged(Exception):
-    """A record that must not be used, with the reason."""
 
 
 def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -63,6 +64,14 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         _explain(error, path, len(data))
 
 
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _explain(error, path, 0)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
@@ -74,71 +83,21 @@ def _sync_folder(folder: Path) -> None:
 def _explain(error: OSError, path: Path, needed: int) -> NoReturn:
     if error.errno not in _DISK_ERRORS:
         raise error
-    free = ""
-    with contextlib.suppress(OSError):
-        status = os.statvfs(path.parent if path.parent.exists() else path.anchor or ".")
-        free = f" ({status.f_bavail * status.f_frsize:,} bytes free, {needed:,} needed)"
+    free = _free(path.parent)
+    room = "" if free is None else f" ({free:,} bytes free, {needed:,} needed)"
     raise ResultsError(
-        f"cannot write {path}: {os.strerror(error.errno or 0)}{free}; finished runs are kept, the same command goes on"
+        f"cannot write {path}: {os.strerror(error.errno or 0)}{room}; finished runs are kept, the same command goes on"
     ) from error
 
 
-def make_record(spec: Mapping[str, Any], result: Any, *, environment: Any, observed: Any) -> Record:
-    """A complete record of the run, with its id and checksum."""
-    body = {
-        "schema": SCHEMA,
-        "id": digest(spec),
-        "spec": spec,
-        "result": result,
-        "environment": environment,
-        "observed": observed,
-    }
-    return {**body, "sha256": _checksum(body)}
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical({key: body[key] for key in body if key != "sha256"}).encode()).hexdigest()
-
-
-def parse_record(data: bytes, *, expected_id: str) -> Record:
-    """The record in `data`.
-
-    Raises:
-        Damaged: not strict JSON, another id, a wrong checksum.
-        ResultsError: written by a newer harness.
-    """
+def _free(folder: Path) -> int | None:
+    """Bytes that this user may still write where the folder is, or will be."""
+    place = next((one for one in (folder, *folder.absolute().parents) if one.exists()), None)
     try:
-        record = json.loads(data.decode(), parse_constant=_refuse, object_pairs_hook=_single_keys)
-    except (ValueError, RecursionError) as error:
-        raise Damaged(f"not a JSON record: {error}") from error
-    if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
-        raise Damaged("not a record: no schema")
-    if record["schema"] > SCHEMA:
-        raise ResultsError(
-            f"record {expected_id[:12]} has schema {record['schema']}, this harness knows {SCHEMA}: it was written by "
-            "a newer version; update harness or choose another --results folder"
-        )
-    if record.get("id") != expected_id:
-        raise Damaged(f"the file name says {expected_id[:12]}, the record says {str(record.get('id'))[:12]}")
-    try:
-        if _checksum(record) != record.get("sha256"):
-            raise Damaged("the checksum does not fit")
-        if digest(record["spec"]) != expected_id:
-            raise Damaged("the spec is not the one that the id was made from")
-    except (TypeError, KeyError) as error:
-        raise Damaged(f"incomplete record: {error!r}") from error
-    return record
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("doubled key")
-    return made
+        status = os.statvfs(place or ".")
+    except (OSError, AttributeError):
+        return None
+    return status.f_bavail * status.f_frsize
 
 
 class Store:
@@ -158,27 +117,54 @@ class Store:
         return self.folder / "runs" / run_id[:2] / f"{run_id}.json"
 
     def read(self, run_id: str) -> Record | None:
-        """The verified record, or None where there is none that can be trusted."""
-        if run_id in self._known:
-            return self._known[run_id]
+        """The verified record, or None where there is none that can be trusted.
+
+        Raises:
+            ResultsError: it was written by a newer harness.
+        """
+        if run_id not in self._known:
+            found = self._read(run_id)
+            record = self._older.get(run_id) if found is None else records.converted(found)
+            if record is None:
+                return None
+            self._known[run_id] = record
+        return self._known[run_id]
+
+    def _read(self, run_id: str) -> Record | None:
         path = self.path(run_id)
         try:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
                 raise Damaged("not a regular file of at most 4 MiB")
-            record = parse_record(path.read_bytes(), expected_id=run_id)
+            return parse_record(path.read_bytes(), expected_id=run_id)
         except FileNotFoundError:
             return None
         except (Damaged, PermissionError) as error:
             self.damaged[run_id] = str(error)
             return None
-        self._known[run_id] = record
-        return record
+        except ResultsError as error:
+            raise ResultsError(f"{error}{_version(self.folder)}") from None
+
+    @cached_property
+    def _older(self) -> dict[str, Record]:
+        """Records of older schemas, converted, by the id that they have now; files stay as they are."""
+        found = {}
+        for run_id in self.ids() if records.CONVERTERS else ():
+            if (record := self._read(run_id)) is not None:
+                record = records.converted(record)
+                found[record["id"]] = record
+        return found
+
+    def verify(self) -> None:
+        """Read every record, so that `damaged` lists all that cannot be trusted."""
+        for run_id in self.ids():
+            self.read(run_id)
 
     def write(self, record: Record) -> None:
         """Keep a record for good; it is on the disk when this returns."""
-        data = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-        write_atomically(self.path(record["id"]), data)
+        if reason := self.damaged.pop(record["id"], None):
+            self.put_away(record["id"], reason)
+        write_atomically(self.path(record["id"]), _text(record))
         self._known[record["id"]] = record
 
     def ids(self) -> Iterator[str]:
@@ -190,34 +176,65 @@ class Store:
     def quarantine(self) -> dict[str, str]:
         """Move damaged records to `quarantine/`, each with its reason beside it; returns the reasons by id."""
         for run_id, reason in self.damaged.items():
-            target = self.folder / "quarantine" / f"{run_id}.{secrets.token_hex(4)}.json"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(self.path(run_id), target)
-            write_atomically(target.with_suffix(".reason"), f"{reason}\n".encode())
+            self.put_away(run_id, reason)
         moved, self.damaged = self.damaged, {}
         return moved
+
+    def put_away(self, run_id: str, reason: str) -> None:
+        """Move a record to `quarantine/` with the reason beside it: its run counts as never done."""
+        target = self.folder / "quarantine" / f"{run_id}.{secrets.token_hex(4)}.json"
+        write_atomically(target.with_suffix(".reason"), f"{reason}\n".encode())
+        with _explained(target):
+            os.replace(self.path(run_id), target)
+        self._known.pop(run_id, None)
+
+    def keep_repetition(self, record: Record) -> Path:
+        """Keep what a repetition of a finished run gave; the run's own record stays."""
+        path = self.folder / "recheck" / f"{record['id']}.json"
+        write_atomically(path, _text(record))
+        return path
+
+    def repetitions(self) -> Iterator[Record]:
+        """Repetitions of finished runs that gave another result, by id."""
+        for path in sorted((self.folder / "recheck").glob("[0-9a-f]*.json")):
+            with contextlib.suppress(Damaged, OSError):
+                yield parse_record(path.read_bytes(), expected_id=path.stem)
 
     def sweep(self) -> int:
         """Remove temporary files of `write_atomically` that a killed writer left behind; returns how many."""
         places = [pattern for depth in ("", "*/", "*/*/") for pattern in self.folder.glob(f"{depth}.*.tmp")]
         left = [path for path in places if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(os.lstat(path).st_mode)]
         for path in left:
-            path.unlink()
+            with _explained(path):
+                path.unlink()
         return len(left)
 
+    def require_space(self, runs: int) -> None:
+        """Refuse to begin so many runs where their records, and the report, would not fit on the disk.
+
+        Raises:
+            ResultsError: what is free and what is needed.
+        """
+        sizes = [self.path(run_id).stat().st_size for run_id in itertools.islice(self.ids(), 100)]
+        record = max(_RECORD_BYTES, 2 * max(sizes, default=0))
+        needed, free = runs * record + _REPORT_BYTES, _free(self.folder)
+        if free is not None and free < needed:
+            raise ResultsError(
+                f"too little room for {runs} runs in {self.folder}: {free:,} bytes free, about {needed:,} needed; "
+                "make room, or choose another disk with --results"
+            )
+
     @contextlib.contextmanager
-    def lock(self, suite: str) -> Iterator[None]:
-        """Hold the folder as its only writer.
+    def lock(self, suite: str) -> Iterator[str | None]:
+        """Hold the folder as its only writer; gives the process that held it last, if that was killed.
 
         The operating system gives the lock back when its holder dies, so no stale lock is ever left.
 
         Raises:
             ResultsError: another process holds it.
         """
-        try:
+        with _explained(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            _explain(error, self.folder, 0)
         holder = self.folder / "lock.json"
         lock = filelock.FileLock(self.folder / "lock")
         try:
@@ -227,20 +244,64 @@ class Store:
         except OSError as error:
             _explain(error, self.folder / "lock", 0)
         try:
+            killed = _facts(holder)
             facts = {"host": socket.gethostname(), "pid": os.getpid(), "suite": suite, "since": _now()}
             write_atomically(holder, json.dumps(facts).encode(), durable=False)
-            yield
+            yield None if killed is None else _words(killed)
         finally:
-            holder.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what ends the command matters more, and the next holder writes it anew
+                holder.unlink()
             lock.release()
 
 
+def _text(record: Record) -> bytes:
+    return json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+def _version(folder: Path) -> str:
+    """Which harness was the last to run here, as far as that can be told."""
+    try:
+        used = json.loads((folder / "environment.json").read_text())["harness"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return f" (the folder was last used by harness {used})"
+
+
 def _holder(path: Path) -> str:
+    """The process that holds the lock; one that has just taken it is given a moment to say who it is."""
+    deadline = time.monotonic() + _MOMENT_SECONDS
+    while True:
+        facts = _facts(path)
+        if facts is not None and _alive(facts):
+            return _words(facts)
+        if time.monotonic() > deadline:
+            return "another process"
+        time.sleep(0.05)
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
     try:
         facts = json.loads(path.read_text())
-        return f"process {facts['pid']} on {facts['host']} (suite {facts['suite']}, since {facts['since']})"
-    except (OSError, ValueError, KeyError):
-        return "another process"
+        return facts if all(key in facts for key in ("pid", "host", "suite", "since")) else None
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def _alive(facts: dict[str, Any]) -> bool:
+    """False for what the holder before left behind; nothing is known of other hosts."""
+    if facts["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(int(facts["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError, TypeError, OverflowError):
+        return True
+    return True
+
+
+def _words(facts: dict[str, Any]) -> str:
+    return f"process {facts['pid']} on {facts['host']} (suite {facts['suite']}, since {facts['since']})"
 
 
 def _now() -> str:

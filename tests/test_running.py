@@ -86,6 +86,12 @@ def test_one_and_two_workers_give_equal_bytes(project):
     assert project.read("one/report/report.md").count("\n") == project.read("two/report/report.md").count("\n")
 
 
+def test_a_file_in_the_working_folder_hides_no_package(project):
+    (project.folder / "click.py").write_text("raise SystemExit('hidden')")
+    result = project.run_apart("--version")
+    assert (result.code, result.out.startswith("harness, version")) == (0, True), result.err
+
+
 def _wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():

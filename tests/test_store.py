@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ import textwrap
 
 import pytest
 
+from harness import records
 from harness.errors import ResultsError
 from harness.spec import SCHEMA, digest
 from harness.store import Damaged, Store, make_record, parse_record, write_atomically
@@ -83,9 +86,100 @@ def test_what_is_not_strict_json_is_damage(text):
         parse_record(text.encode(), expected_id="0" * 64)
 
 
-def test_a_record_of_a_newer_harness_is_refused_with_both_versions():
-    with pytest.raises(ResultsError, match=f"schema {SCHEMA + 1}, this harness knows {SCHEMA}"):
-        parse_record(json.dumps({"schema": SCHEMA + 1}).encode(), expected_id="0" * 64)
+def of_schema(schema, record=None):
+    """A record as a harness of that schema would seal it, by another route than the code's."""
+    body = {**(record or a_record()), "schema": schema}
+    del body["sha256"]
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return {**body, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def test_a_record_of_a_newer_harness_is_refused_with_both_versions(store):
+    record = of_schema(999)
+    store.path(record["id"]).parent.mkdir(parents=True)
+    store.path(record["id"]).write_text(json.dumps(record))
+    (store.folder / "environment.json").write_text('{"harness": "7.8"}')
+    with pytest.raises(ResultsError, match=f"schema 999, this harness knows {SCHEMA}.*last used by harness 7.8"):
+        store.read(record["id"])
+    assert store.damaged == {}
+
+
+def test_a_flipped_digit_of_the_schema_is_damage_and_no_newer_harness():
+    record = {**a_record(), "schema": SCHEMA + 2}
+    with pytest.raises(Damaged, match="checksum"):
+        parse_record(json.dumps(record).encode(), expected_id=record["id"])
+
+
+@pytest.mark.parametrize("schema", [0, -1, True])
+def test_a_schema_that_never_was_is_damage(schema):
+    record = of_schema(schema)
+    with pytest.raises(Damaged, match="schema"):
+        parse_record(json.dumps(record).encode(), expected_id=record["id"])
+
+
+def test_an_older_record_is_converted_when_it_is_read_and_stays_as_it_is(store, monkeypatch):
+    old = a_record(value=1)
+    store.write(old)
+    kept = store.path(old["id"]).read_bytes()
+
+    def renamed(record):
+        return {**record, "spec": {**record["spec"], "precision": "fp32"}, "result": {"status": "ok", "score": 1}}
+
+    monkeypatch.setattr(records, "SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr(records, "CONVERTERS", {SCHEMA: renamed})
+    now = digest({**SPEC, "precision": "fp32"})
+    record = Store(store.folder).read(now)
+    assert (record["id"], record["schema"], record["result"]) == (now, SCHEMA + 1, {"status": "ok", "score": 1})
+    assert parse_record(json.dumps(record).encode(), expected_id=now) == record
+    assert store.path(old["id"]).read_bytes() == kept
+
+
+def test_a_converter_that_leaves_the_spec_alone_keeps_the_name(store, monkeypatch):
+    old = a_record()
+    store.write(old)
+    monkeypatch.setattr(records, "SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr(records, "CONVERTERS", {SCHEMA: lambda record: {**record, "observed": {}}})
+    record = Store(store.folder).read(old["id"])
+    assert (record["schema"], record["observed"]) == (SCHEMA + 1, {})
+
+
+def test_a_record_put_away_counts_as_never_done_and_says_why(store):
+    record = a_record()
+    store.write(record)
+    store.put_away(record["id"], "for a test")
+    assert store.read(record["id"]) is None
+    (reason,) = (store.folder / "quarantine").glob("*.reason")
+    assert reason.read_text() == "for a test\n"
+
+
+def test_a_repetition_is_kept_beside_the_record(store):
+    record, other = a_record(value=1), a_record(value=2)
+    store.write(record)
+    assert store.keep_repetition(other) == store.folder / "recheck" / f"{other['id']}.json"
+    assert list(Store(store.folder).repetitions()) == [other]
+    assert Store(store.folder).read(record["id"]) == record
+
+
+def test_too_little_room_is_refused_with_what_is_free_and_needed(store, monkeypatch):
+    real = os.statvfs("/")
+    room = os.statvfs_result((real.f_bsize, 1000, 100, 100, 10, *tuple(real)[5:10]))
+    store.write(a_record())
+    store.require_space(10)
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+    free, needed = f"{10_000:,}", f"{10 * 16 * 1024 + 16 * 2**20:,}"
+    with pytest.raises(ResultsError, match=f"{free} bytes free, about {needed} needed"):
+        store.require_space(10)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO])
+def test_every_way_a_disk_refuses_is_one_message_with_the_path(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ResultsError, match=f"cannot write .*kept.json: {os.strerror(number)}.*bytes free"):
+        write_atomically(tmp_path / "kept.json", b"new")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_link_in_place_of_a_record_is_not_followed(store, tmp_path):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -61,7 +61,7 @@ class _ClosedPipe(BaseException):
     """Nobody reads our output any more (`harness list | head -1`)."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def _unlike_click() -> Iterator[None]:
     # click makes exit code 1 of a closed pipe, which here means that runs failed, and Ctrl-C of any EOFError.
     try:
@@ -109,10 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             cli.main(arguments, prog_name="harness", standalone_mode=False)
     except HarnessError as error:
         text = clean(str(error))
-        click.echo(text if text.startswith("error[") else f"error: {text}", err=True)
+        _last_words(text if text.startswith("error[") else f"error: {text}")
         sys.exit(error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        _last_words(error.format_message())
         sys.exit(MISTAKE)
     except click.ClickException as error:
         error.show()
@@ -124,11 +124,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (_ClosedPipe, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
-        click.echo(f"error: {clean(str(error))}", err=True)
+        _last_words(f"error: {clean(str(error))}")
         sys.exit(UNUSABLE)
     except Exception:
         _internal()
     sys.exit(DONE)
+
+
+def _last_words(text: str) -> None:
+    """Say it on stderr; where that lies on the disk that is full, the exit code has to do."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _print_anything() -> None:
@@ -141,11 +147,11 @@ def _print_anything() -> None:
 def _internal() -> NoReturn:
     import traceback
 
-    click.echo(traceback.format_exc(), err=True, nl=False)
-    click.echo("internal error: harness is at fault, not your suite; finished runs are kept", err=True)
+    _last_words(traceback.format_exc().rstrip())
+    _last_words("internal error: harness is at fault, not your suite; finished runs are kept")
     sys.exit(INTERNAL)
 
 
 def _interrupted(number: int) -> NoReturn:
-    click.echo("interrupted; finished runs are kept, the same command goes on", err=True)
+    _last_words(interrupts.WORDS)
     sys.exit(128 + number)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,8 @@ import click
 from harness.cli.output import counts_text, options, say, suite_command
 
 if TYPE_CHECKING:
-    from harness.coordinator import Walk
+    from harness.coordinator import Entry, Walk
+    from harness.execute import Evaluator
     from harness.plan import Plan, Price
     from harness.session import Session
 
@@ -25,8 +28,27 @@ DONE, SOME_FAILED = 0, 1
 @click.option("--executor", metavar="NAME", help="Where runs happen: 'harness list executors'. [default: the suite's]")
 @click.option("--scheduler", metavar="ADDRESS", help="Of a cluster, for an executor that takes one: tcp://host:8786.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, only the answer.")
+@click.option(
+    "--rerun",
+    type=click.Choice(["failed", "changed"]),
+    help="Do again what failed, or what was recorded with other data or another training version.",
+)
+@click.option(
+    "--recheck", type=click.IntRange(min=1), metavar="N", help="Repeat N finished runs: results must be equal."
+)
+@click.option(
+    "--allow-mixed-environment", "mixed", is_flag=True, help="Go on with another torch or device than the records'."
+)
 def run(
-    workers: int | None, executor: str | None, scheduler: str | None, quiet: bool, suite: Path, **given: Any
+    workers: int | None,
+    executor: str | None,
+    scheduler: str | None,
+    quiet: bool,
+    rerun: str | None,
+    recheck: int | None,
+    mixed: bool,
+    suite: Path,
+    **given: Any,
 ) -> None:
     """Do what is missing of SUITE, then write tables and report.
 
@@ -37,14 +59,18 @@ def run(
     from harness import session as sessions
     from harness.progress import duration
 
-    opened = sessions.open_session(suite, options(**given))
+    opened = sessions.open_session(suite, options(**given), look_again=rerun == "changed")
     sessions.check_folder(opened)
     plan = execute.choose(opened.plan, workers=workers, executor=executor, scheduler=scheduler)
-    with opened.store.lock(opened.suite.name):
-        known = _repair(opened)
+    with opened.store.lock(opened.suite.name) as killed:
+        if killed is not None:
+            say(f"taken over from {killed}, which was killed", quiet=quiet)
+        known = _go_on(opened, _repair(opened), rerun, quiet=quiet)
+        work = _Work(opened, plan, known, mixed=mixed, quiet=quiet)
         walk, seconds = known, 0.0
         if known.counts(plan)["missing"]:
-            walk, seconds = _compute(opened, plan, known, quiet=quiet)
+            walk, seconds = work.compute()
+        reproducible = recheck is None or work.recheck(walk, recheck)
         headline = None if walk.computed else sessions.kept_headline(opened, walk)
         if headline is None:
             say("writing tables and report", quiet=quiet)
@@ -54,7 +80,7 @@ def run(
     say(f"{done}: {counts_text(counts)}", quiet=quiet)
     click.echo(headline)
     click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
-    sys.exit(SOME_FAILED if counts["failed"] else DONE)
+    sys.exit(SOME_FAILED if counts["failed"] or not reproducible else DONE)
 
 
 def _repair(opened: Session) -> Walk:
@@ -62,45 +88,129 @@ def _repair(opened: Session) -> Walk:
     from harness import session as sessions
 
     opened.store.sweep()
-    walk = sessions.walk_records(opened, keep_asked=True)
+    opened.store.verify()
     if moved := opened.store.quarantine():
         say(f"{len(moved)} damaged records moved to {opened.store.folder / 'quarantine'}; their runs are done again")
+    return sessions.walk_records(opened, keep_asked=True)
+
+
+def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Walk:
+    """What counts as recorded, after all that changed since then was said, refused or put away.
+
+    Raises:
+        ResultsError: data or training changed under the records.
+    """
+    from harness import going_on
+    from harness import session as sessions
+    from harness.errors import ResultsError
+
+    plan, store = opened.plan, opened.store
+    if rerun == "failed" and (failed := {e.run_id: e for e in walk.entries if _failed(e) and e.record is not None}):
+        for run_id, entry in failed.items():
+            store.put_away(run_id, f"--rerun failed: {entry.result['status']}: {entry.result['reason']}")
+        say(f"{len(failed)} failed runs moved to {store.folder / 'quarantine'}; they are done again", quiet=quiet)
         walk = sessions.walk_records(opened)
+    kept = sessions.kept_plan(store.folder)
+    if not going_on.changed(kept, plan):
+        return walk
+    found = going_on.outside(plan, store, walk)
+    stale = [one for one in found if one.cause in ("data", "training")]
+    if stale and rerun != "changed":
+        raise ResultsError(going_on.refusal(found, store.folder))
+    for one in stale:
+        store.put_away(one.record["id"], f"--rerun changed: {one.cause} changed: {dict(one.differs)}")
+    if stale:
+        say(f"{len(stale)} runs moved to {store.folder / 'quarantine'}; they are done again", quiet=quiet)
+    found = [one for one in found if one not in stale]
+    for notice in going_on.notices(found, kept, plan):
+        say(f"notice: {notice}", quiet=quiet)
+    sessions.write_inputs(opened, outside=len(found))
     return walk
 
 
-def _compute(opened: Session, plan: Plan, known: Walk, *, quiet: bool) -> tuple[Walk, float]:
-    """Do the missing runs; returns everything that is known then, and the seconds it took."""
-    import time
+def _failed(entry: Entry) -> bool:
+    return entry.result["status"] not in ("ok", "pruned")
 
-    from harness import execute, progress
-    from harness import plan as plans
-    from harness import session as sessions
-    from harness.coordinator import Coordinator
-    from harness.errors import ResultsError
 
-    counts = known.counts(plan)
-    prices = plans.prices(plan)
-    expected = expected_seconds(plan, prices, counts)
-    sessions.write_inputs(opened)
-    found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
-    say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=quiet)
-    begun = time.monotonic()
-    environment = _recorded_environment(known)
-    executor = execute.make(plan, folder=opened.store.folder, environment=environment)
-    try:
-        with progress.shown(plan, expected_seconds=expected, quiet=quiet) as add:
-            walk = Coordinator(plan, opened.store, executor=executor, notify=add).run()
-    except EOFError as error:
-        raise ResultsError(
-            "the process that workers are forked from ended at its start, for a reason shown above; "
-            "--executor serial does without it"
-        ) from error
-    finally:
-        executor.close()
-    if not (opened.store.folder / sessions.PLAN).exists():
-        raise ResultsError(f"{opened.store.folder} was removed while its runs were done; the same command starts again")
-    return walk, time.monotonic() - begun
+class _Work:
+    """Having runs done: those that are missing, and some again."""
+
+    def __init__(self, opened: Session, plan: Plan, known: Walk, *, mixed: bool, quiet: bool) -> None:
+        from harness.going_on import Environments
+
+        self.opened, self.plan, self.known, self.quiet = opened, plan, known, quiet
+        self.environments = Environments(known, mixed=mixed)
+
+    @contextlib.contextmanager
+    def _executor(self, folder: Path) -> Iterator[Evaluator]:
+        from harness import execute
+        from harness import session as sessions
+        from harness.errors import DataError, ResultsError
+
+        self.environments.check_installed()
+        executor = execute.make(self.plan, folder=folder, environment=_recorded_environment(self.known))
+        try:
+            yield executor
+        except DataError as error:
+            sessions.forget_data(self.plan.suite, self.plan.root)
+            raise DataError(f"{error}; the same command looks at the data again") from error
+        except EOFError as error:
+            raise ResultsError(
+                "the process that workers are forked from ended at its start, for a reason shown above; "
+                "--executor serial does without it"
+            ) from error
+        finally:
+            executor.close()
+
+    def compute(self) -> tuple[Walk, float]:
+        """Do the missing runs; returns everything that is known then, and the seconds it took."""
+        import time
+
+        from harness import plan as plans
+        from harness import progress
+        from harness import session as sessions
+        from harness.coordinator import Coordinator
+        from harness.errors import ResultsError
+
+        plan, store, counts = self.plan, self.opened.store, self.known.counts(self.plan)
+        store.require_space(counts["missing"])
+        expected = expected_seconds(plan, plans.prices(plan), counts)
+        found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
+        say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=self.quiet)
+        begun = time.monotonic()
+        with (
+            self._executor(store.folder) as executor,
+            progress.shown(plan, expected_seconds=expected, quiet=self.quiet) as add,
+        ):
+            walk = Coordinator(plan, store, executor=executor, notify=add, check=self.environments.check).run()
+        if not (store.folder / sessions.PLAN).exists():
+            raise ResultsError(f"{store.folder} was removed while its runs were done; the same command starts again")
+        return walk, time.monotonic() - begun
+
+    def recheck(self, walk: Walk, number: int) -> bool:
+        """Repeat so many finished runs; False where one gave another result, or none."""
+        from harness import checkpoints
+        from harness import recheck as rechecks
+        from harness.cli.output import clean
+
+        store, entries = self.opened.store, rechecks.drawn(walk, number)
+        say(f"repeating {len(entries)} finished runs", quiet=self.quiet)
+        folder = store.folder / "recheck"
+        checkpoints.drop(folder / "checkpoints")  # from the first step, whatever an interrupted check has left
+        with self._executor(folder) as executor:
+            repeated = rechecks.repeat(self.plan, entries, executor, check=self.environments.check)
+        checkpoints.drop(folder / "checkpoints")
+        different = rechecks.different(entries, repeated)
+        for record in different:
+            kept = store.keep_repetition(record)
+            name = record["id"][:12]
+            say(f"nondeterminism detected: run {name} gave another result; both are kept, the new one in {kept}")
+        unfinished = [r for r in repeated if r["result"]["status"] not in rechecks.DETERMINED]
+        for record in unfinished:
+            say(clean(f"run {record['id'][:12]} could not be repeated: {record['result']['reason']}"))
+        equal = len(entries) - len(different) - len(unfinished)
+        say(f"{equal} of {len(entries)} repeated runs gave equal results")
+        return not different and not unfinished
 
 
 def _recorded_environment(walk: Walk) -> dict[str, Any] | None:

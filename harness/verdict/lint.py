@@ -164,13 +164,16 @@ def disturbed_clocks(evidence: Evidence) -> Iterator[Remark]:
     timings = evidence.table("timings")
     if timings is None:
         return
+    remedy = 'for times, run on one machine with executor = "serial"'
     overlapping = int(timings["overlapped"].fillna(False).astype(bool).sum())
-    environments = timings.loc[timings["environment"] != "", "environment"].nunique()
-    reasons = [f"{overlapping} of {len(timings)} runs overlapped with others"] if overlapping else []
-    reasons += [f"runs were made in {environments} environments"] if environments > 1 else []
-    if reasons:
-        message = f"{listed(reasons)}: times are not comparable"
-        yield Remark("H008", "W", message, 'for times, run on one machine with executor = "serial"')
+    environments = sorted(set(timings["environment"]) - {""})
+    if overlapping:
+        message = f"{overlapping} of {len(timings)} runs overlapped with others: times are not comparable"
+        yield Remark("H008", "W", message, remedy)
+    if len(environments) > 1:
+        message = f"runs were made in {len(environments)} environments ({'; '.join(environments)}): "
+        message += "numbers may differ between them, and times are not comparable"
+        yield Remark("H008", "W", message, "run the suite again in one environment, into an empty results folder")
 
 
 def mixed_plugins(evidence: Evidence) -> Iterator[Remark]:

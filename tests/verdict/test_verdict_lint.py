@@ -201,7 +201,11 @@ def test_h007_counts_source_runs_but_no_trials(case):
     ("overlapped", "environments", "message"),
     [
         ([False, True, True], ["e"] * 3, "2 of 3 runs overlapped with others: times are not comparable"),
-        ([False] * 3, ["e", "f", ""], "runs were made in 2 environments: times are not comparable"),
+        (
+            [False] * 3,
+            ["e", "f", ""],
+            "runs were made in 2 environments (e; f): numbers may differ between them, and times are not comparable",
+        ),
     ],
 )
 def test_h008_disturbed_clocks(case, overlapped, environments, message):

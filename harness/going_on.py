@@ -1,0 +1,310 @@
+"""Going on is never silently starting over: what changed since the records were made, said or refused."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.catalog import Origin
+from harness.errors import ResultsError
+from harness.hookspecs import domain_to_plain
+from harness.plan import Label, Plan
+from harness.spec import SCHEMA, TRAINING, digest, run_seeds
+from harness.store import Record, Store
+
+if TYPE_CHECKING:
+    from harness.coordinator import Walk
+
+Kept = Mapping[str, Any]
+"""What `plan.json` says."""
+_COUNTED = ("problem", "arm", "tune", "final", "untuned")
+
+
+def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
+    """What is kept of a plan, so that the next command sees what changed; `outside`: records that fell out."""
+    suite = plan.suite
+    settings = [
+        {
+            "problem": s.problem,
+            "arm": s.arm,
+            "values": s.values,
+            "origins": {kind: str(origin) for kind, origin in s.origins.items()},
+            "plugins": {kind: origin.sha256 for kind, origin in _origins(plan, s.problem, s.arm).items()},
+            "space": {name: domain_to_plain(domain) for name, domain in s.space.items()},
+            "data": dict(plan.facts[s.problem].fingerprints),
+            "digest": digest(_template(plan, s.problem, s.arm, "final")),
+        }
+        for s in suite.settings
+    ]
+    chosen = asdict(suite.compare)
+    return {
+        "suite": suite.name,
+        "question": suite.question,
+        "schema": SCHEMA,
+        "training": TRAINING,
+        "runs": [{name: getattr(row, name) for name in _COUNTED} for row in plan.rows()],
+        "settings": settings,
+        "asked": {
+            "seed": suite.seed,
+            "execution.threads": suite.execution.threads,
+            **{f"tuning.{name}": value for name, value in asdict(suite.tuning).items()},
+            **{f"compare.{name}": chosen[name] for name in ("metric", "epoch", "claim", "replicates", "untuned")},
+        },
+        "outside": outside,
+    }
+
+
+def _origins(plan: Plan, problem: str, arm: str) -> dict[str, Origin]:
+    metrics = {f"metric:{metric.name}": metric.origin for metric in plan.metrics(problem)}
+    return {**plan.settings[problem, arm].origins, **metrics}
+
+
+def _template(plan: Plan, problem: str, arm: str, phase: Any) -> dict[str, Any]:
+    """What the setting's runs of that phase have in common, as leaves by dotted name: no seeds, nothing tuned."""
+    payload = plan.request(Label(problem, arm, 0, phase, plan.given)).spec.payload
+    return _comparable(payload, plan.settings[problem, arm].space)
+
+
+def _comparable(payload: Mapping[str, Any], space: Iterable[str]) -> dict[str, Any]:
+    leaves = dict(_leaves(payload))
+    tuned = {f"problem.{name}" for name in space}
+    of_a_trial = ("seeds.", "prune")
+    return {name: value for name, value in leaves.items() if name not in tuned and not name.startswith(of_a_trial)}
+
+
+def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            yield from _leaves(item, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(item) if isinstance(item, tuple) else item
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A record that no place of the plan asks for, and why."""
+
+    record: Record
+    cause: str
+    """`data`, `training`, `plugin` or `suite`."""
+    differs: Mapping[str, tuple[Any, Any]]
+    """Leaves of the spec that differ from the nearest setting of the plan: recorded and now."""
+    nearest: tuple[str, str]
+    """Problem and arm of that setting."""
+
+
+def outside(plan: Plan, store: Store, walk: Walk) -> list[Outside]:
+    """The records that fell out of the plan; those that wait for a missing run of their study are not among them."""
+    used = {entry.run_id for entry in walk.entries}
+    unused = [record for run_id in store.ids() if run_id not in used and (record := store.read(run_id)) is not None]
+    templates = {
+        (problem, arm, phase): _template(plan, problem, arm, phase)
+        for problem, arm in (plan.settings if unused else ())
+        for phase in ("tune", "final")
+    }
+    unfinished = _unfinished(plan, walk) if unused else set()
+    return [found for record in unused if (found := _outside(plan, record, templates, unfinished)) is not None]
+
+
+def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -> Outside | None:
+    spec = record["spec"]
+    found = []
+    for (problem, arm, phase), template in templates.items():
+        if phase != spec["phase"]:
+            continue
+        had = _comparable(spec, plan.settings[problem, arm].space)
+        names = sorted(had.keys() | template.keys())
+        differs = {n: (had.get(n), template.get(n)) for n in names if had.get(n) != template.get(n)}
+        if not differs and (problem, arm, spec["seeds"]["split"]) in unfinished:
+            return None
+        found.append(Outside(record, _cause(differs), differs, (problem, arm)))
+    return min(found, key=lambda one: len(one.differs))
+
+
+def _unfinished(plan: Plan, walk: Walk) -> set[tuple[str, str, int]]:
+    """Problem, arm and split seed of each replicate that misses runs."""
+    tuning, compare = plan.suite.tuning, plan.suite.compare
+    known = Counter((e.label.problem, e.label.arm, e.label.replicate) for e in walk.entries)
+    finals = 1 + bool(tuning.trials and compare.untuned)
+    found = set()
+    for (problem, arm), setting in plan.settings.items():
+        name = str(setting.values["dataset"]["use"])  # type: ignore[index,call-overload]
+        for replicate in range(compare.replicates):
+            studied = compare.claim == "method" or replicate == 0
+            if known[problem, arm, replicate] < finals + studied * tuning.trials * tuning.repeats:
+                seeds = run_seeds(suite=plan.suite.seed, dataset=name, replicate=replicate, phase="tune", repeat=0)
+                found.add((problem, arm, seeds["split"]))
+    return found
+
+
+def _cause(differs: Mapping[str, Any]) -> str:
+    names = set(differs)
+    if any(name.startswith("problem.") and name.endswith(".use") for name in names):
+        return "suite"
+    if any(name.startswith("parts.") for name in names):
+        return "plugin"
+    if names and all(name.startswith("data.") for name in names):
+        return "data"
+    if names and names <= {"training", "schema"}:
+        return "training"
+    return "suite"
+
+
+def changed(kept: Kept | None, plan: Plan) -> bool:
+    """Whether the plan is another than the one that is kept (or none is)."""
+    if kept is None:
+        return True
+    now = described(plan)
+    return any(kept.get(name) != _plain(now[name]) for name in ("settings", "asked", "training", "schema", "runs"))
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value))
+
+
+def refusal(found: Sequence[Outside], folder: Path) -> str | None:
+    """Why `run` must not go on by itself: data or training changed under the records."""
+    data = [one for one in found if one.cause == "data"]
+    training = [one for one in found if one.cause == "training"]
+    way = "go on with --rerun changed: it puts them into quarantine and does those runs again"
+    if data:
+        name, (before, now) = next(iter(data[0].differs.items()))
+        dataset = data[0].record["spec"]["problem"]["dataset"]["use"]
+        return (
+            f"the data set '{dataset}' changed since {_runs(len(data))} in {folder} were recorded: its "
+            f"{name.removeprefix('data.')} split was {before[:12]}, it is {now[:12]}; put the old data back, or {way}"
+        )
+    if training:
+        name, (before, now) = next(iter(training[0].differs.items()))
+        return (
+            f"{_runs(len(training))} in {folder} were recorded with {name} version {before}, this harness has {now}: "
+            f"results are not comparable; use the older harness, or {way}"
+        )
+    return None
+
+
+def notices(found: Sequence[Outside], kept: Kept | None, plan: Plan) -> list[str]:
+    """What `run` says when finished runs fall out of the plan although nothing is wrong: one line a cause."""
+    said = []
+    plugin = [one for one in found if one.cause == "plugin" and _was_current(one, kept)]
+    suite = [one for one in found if one.cause == "suite"]
+    if plugin:
+        files = sorted({_file(plan, one) for one in plugin})
+        said.append(
+            f"{', '.join(files)} changed: {_runs(len(plugin))} of it are set aside and done again; old records stay"
+        )
+    earlier = 0 if kept is None else int(kept.get("outside") or 0)
+    if kept is not None and len(found) - len(plugin) > earlier and suite:
+        count = len(found) - len(plugin) - earlier
+        said.append(f"the suite changed: {_first_change(kept, plan, suite)}; {_runs(count)} fell out; old records stay")
+    return said
+
+
+def _was_current(one: Outside, kept: Kept | None) -> bool:
+    """Whether the record was made with the sources that its setting had at the last command."""
+    settings = {(s["problem"], s["arm"]): s for s in (kept or {}).get("settings", ())}
+    if one.nearest not in settings:
+        return True
+    hashes = settings[one.nearest].get("plugins", {})
+    before = {name.split(".")[1]: old for name, (old, _) in one.differs.items() if name.endswith(".sha256")}
+    return all(hashes.get(kind) == old for kind, old in before.items())
+
+
+def _file(plan: Plan, one: Outside) -> str:
+    """The source of a part that changed, as short as it can be said."""
+    kind = min(name for name in one.differs if name.startswith("parts.")).removeprefix("parts.").rpartition(".")[0]
+    origin = _origins(plan, *one.nearest).get(kind)
+    if origin is None:
+        return kind
+    path = Path(origin.file)
+    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
+
+
+def _first_change(kept: Kept, plan: Plan, found: Sequence[Outside]) -> str:
+    """The first key that differs, with both values."""
+    before = {(s["problem"], s["arm"]): s for s in kept.get("settings", ())}
+    now = {(s["problem"], s["arm"]): s for s in _plain(described(plan)["settings"])}
+    for key in before.keys() & now.keys():
+        for part in ("values", "space"):
+            old, new = dict(_leaves(before[key].get(part, {}))), dict(_leaves(now[key][part]))
+            for name in sorted(old.keys() | new.keys()):
+                if old.get(name) != new.get(name):
+                    return f"{name} was {_show(old.get(name))}, it is {_show(new.get(name))}"
+    asked, asks = kept.get("asked", {}), _plain(described(plan)["asked"])
+    for name in asks:
+        if name in asked and asked[name] != asks[name]:
+            return f"{name} was {_show(asked[name])}, it is {_show(asks[name])}"
+    if gone := [arm for problem, arm in before if (problem, arm) not in now]:
+        return f"arm '{gone[0]}' is gone"
+    for name, (old, new) in next((one.differs for one in found if one.differs), {}).items():
+        return f"{name} was {_show(old)}, it is {_show(new)}"
+    return "what the runs were asked for"
+
+
+def _show(value: Any) -> str:
+    return "not there" if value is None else repr(value) if isinstance(value, str) else str(value)
+
+
+def _runs(count: int) -> str:
+    return f"{count} finished run{'s' if count != 1 else ''}"
+
+
+class Environments:
+    """The numeric environments that records were made in, so that another one is not mixed in unasked."""
+
+    def __init__(self, walk: Walk, *, mixed: bool = False) -> None:
+        self._mixed = mixed
+        self._known: list[dict[str, Any]] = []
+        for entry in walk.entries:
+            self._add((entry.record or {}).get("environment", {}))
+
+    def _add(self, environment: Mapping[str, Any]) -> None:
+        numeric = _numeric(environment)
+        if numeric and numeric not in self._known:
+            self._known.append(numeric)
+
+    def check_installed(self) -> None:
+        """Refuse another torch than the records', as far as that can be told without importing it.
+
+        Raises:
+            ResultsError: both versions.
+        """
+        try:
+            here = metadata.version("torch")
+        except metadata.PackageNotFoundError:
+            return
+        known = {str(one["torch"]) for one in self._known if "torch" in one}
+        if known and here.partition("+")[0] not in {one.partition("+")[0] for one in known}:
+            self._refuse(f"torch {', '.join(sorted(known))}", f"torch {here}")
+
+    def check(self, environment: Mapping[str, Any]) -> None:
+        """Take note of where a run was made, before it is recorded.
+
+        Raises:
+            ResultsError: it is no environment of the records.
+        """
+        here = _numeric(environment)
+        if here and self._known and here not in self._known:
+            last = self._known[-1]
+            names = [name for name in sorted(last.keys() | here.keys()) if last.get(name) != here.get(name)]
+            self._refuse(*(", ".join(f"{name} {one.get(name)}" for name in names) for one in (last, here)))
+        self._add(environment)
+
+    def _refuse(self, recorded: str, here: str) -> None:
+        if not self._mixed:
+            raise ResultsError(
+                f"the records were made with {recorded}, here it is {here}: numbers may differ between them; go back "
+                "to the recorded one, choose another --results folder, or go on with --allow-mixed-environment, which "
+                "the report will say"
+            )
+
+
+def _numeric(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What numbers depend on besides the spec; the number of threads is in the spec."""
+    return {name: value for name, value in environment.items() if name != "threads"}
