@@ -84,10 +84,10 @@ def install(put: Callable[[Any, str, Any], None] = setattr) -> None:
     from harness import execute, plan, registry, report, session, store
     from tests.small import CATALOG
 
-    real = execute.make
-
-    def make(found: Any, *, folder: Path) -> Any:
-        return Serial() if found.suite.execution.executor == "serial" else real(found, folder=folder)
+    def make(found: Any, *, folder: Path, environment: Any = None) -> Any:
+        if found.suite.execution.executor == "serial":
+            return Serial()
+        return execute.in_processes(execute.Settings.of(found, folder=folder, environment=environment))
 
     put(execute, "make", make)
     put(registry, "load_catalog", lambda folders=(): _with_source(CATALOG))
