@@ -24,7 +24,7 @@ def csv_text(frame: pd.DataFrame) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_text(str(name)) for name in frame.columns])
-    columns = [[_cell(value) for value in frame.iloc[:, at].tolist()] for at in range(frame.shape[1])]
+    columns = (map(_cell, frame.iloc[:, at].tolist()) for at in range(frame.shape[1]))
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
 

@@ -100,8 +100,8 @@ def _checksum(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical({key: body[key] for key in body if key != "sha256"}).encode()).hexdigest()
 
 
-def parse_record(data: bytes, *, expected_id: str) -> Record:
-    """The record in `data`.
+def parse_record(data: bytes, *, expected_id: str, spec: Mapping[str, Any] | None = None) -> Record:
+    """The record in `data`; with `spec`, from which the id was made, in place of its equal in the record.
 
     Raises:
         Damaged: not strict JSON, another id, a wrong checksum.
@@ -123,11 +123,11 @@ def parse_record(data: bytes, *, expected_id: str) -> Record:
     try:
         if _checksum(record) != record.get("sha256"):
             raise Damaged("the checksum does not fit")
-        if digest(record["spec"]) != expected_id:
+        if record["spec"] != spec and digest(record["spec"]) != expected_id:
             raise Damaged("the spec is not the one that the id was made from")
     except (TypeError, KeyError) as error:
         raise Damaged(f"incomplete record: {error!r}") from error
-    return record
+    return record if spec is None else {**record, "spec": spec}
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -157,8 +157,11 @@ class Store:
         """Where the record of a run lies."""
         return self.folder / "runs" / run_id[:2] / f"{run_id}.json"
 
-    def read(self, run_id: str) -> Record | None:
-        """The verified record, or None where there is none that can be trusted."""
+    def read(self, run_id: str, *, spec: Mapping[str, Any] | None = None) -> Record | None:
+        """The verified record, or None where there is none that can be trusted.
+
+        `spec`: what the id was made from, if at hand. The record then holds it, and specs share most of their memory.
+        """
         if run_id in self._known:
             return self._known[run_id]
         path = self.path(run_id)
@@ -166,7 +169,7 @@ class Store:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
                 raise Damaged("not a regular file of at most 4 MiB")
-            record = parse_record(path.read_bytes(), expected_id=run_id)
+            record = parse_record(path.read_bytes(), expected_id=run_id, spec=spec)
         except FileNotFoundError:
             return None
         except (Damaged, PermissionError) as error:
