@@ -17,7 +17,7 @@ test: $(VENV)/.test  ## install, then the tests that CI runs
 test-slow: $(VENV)/.test  ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(PARALLEL)
 
-bench: $(VENV)/.test  ## the benchmarks
+bench: $(VENV)/.bench  ## the benchmarks, 15 minutes on a machine that does nothing else
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name
 
 lint: $(VENV)/.dev  ## style and types
@@ -39,6 +39,10 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable ".[test]"
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable ".[bench]"
+	@touch $@ $(VENV)/.test $(VENV)/.run
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable ".[dev]"
