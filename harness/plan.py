@@ -135,7 +135,7 @@ class Plan:
     @cached_property
     def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
         """By problem and arm, where the parts come from, and what of the spec is equal in all runs of the pair."""
-        found = {}
+        found: dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]] = {}
         for setting in self.suite.settings:
             metrics = self.metrics(setting.problem)
             origins = {**setting.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}

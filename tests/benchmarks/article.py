@@ -1,9 +1,9 @@
-"""The article's way to train: its Dataset, its DataLoader, its network, its loop. A script of its own, with the studies.
+"""The article's way to train: its Dataset, DataLoader, network and loop, as a script, with the studies around it.
 
     python article.py trainings '{"trainings": 2, "epochs": 1, "train": 1000, "validation": 500, "test": 1000}'
     python article.py study '{"loop": "article", "arms": ["sgd"], "replicates": 1, "trials": 2, ...}'
 
-As the article has it: images are PIL, made a tensor and normalised one by one; batches come from a shuffling DataLoader;
+As the article has it: images are PIL, made a tensor and normalised one by one; a shuffling DataLoader gives batches;
 ReLU comes before pooling; `loss.item()` is taken at every batch; torch uses as many threads as it does by default.
 Nothing of harness is at work here but the MNIST files that come with it.
 """
@@ -158,7 +158,7 @@ def trainings(plan: dict[str, Any]) -> None:
 
 
 def study(plan: dict[str, Any]) -> None:
-    """For each replicate and arm an Optuna study, then a final training with its best learning rate; means at the end."""
+    """For each replicate and arm an Optuna study, then a training with its best learning rate; means at the end."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -30,7 +30,10 @@ class Measured:
 def process(
     command: Sequence[str], folder: Path, *, threads: int | None = None, allowed: Sequence[int] = (0, 1)
 ) -> Measured:
-    """Run a command to its end, with one of the allowed exit codes (1: done, and some runs diverged); without `threads`, OpenMP decides for itself as in a user's shell."""
+    """Run a command to its end; without `threads`, OpenMP decides for itself as in a user's shell.
+
+    `allowed`: exit codes that are no failure; 1 is a suite that is done, with runs that diverged.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     environment |= {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
     begun, last_run, said = time.perf_counter(), None, ""

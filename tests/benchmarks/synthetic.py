@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from harness import session as sessions
-from harness import store
 from harness.coordinator import Coordinator
-from harness.execute import Job, Outcome
+from harness.execute import Outcome
 from tests.conftest import TINY, changed, to_toml
 from tests.small import Answering, ok
 

@@ -3,7 +3,7 @@
 By hand (`article.py`) is Optuna around the article's loop, or around Lightning's Trainer with all that it writes turned
 off: for each replicate and arm a study, then a training with the best learning rate, at last the means. Equal work:
 trials, trainings, images, epochs, and images validated and tested, of the same network. Both are whole commands; the
-suite's includes verdicts, tables and report. Beside fp32 the suite in bf16, and with trials cut short by a median pruner.
+suite's includes verdicts, tables and report. Beside fp32 the suite in bf16, and with a median pruner.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Images a second of a whole suite against the article's script doing equal work; pairs in one run, script first.
 
 Equal work: as many trainings of the article's network on as many MNIST images, with as many validated and tested ones.
-The script (`article.py`) does them one after the other with torch's own choice of threads, the suite with two workers of
-one thread. Both are whole commands, with imports and the reading of MNIST; the suite is timed from the start of the
+The script (`article.py`) does them one after the other with torch's own choice of threads, the suite with two workers
+of one thread. Both are whole commands, with imports and the reading of MNIST; the suite is timed from the start of the
 command to the end of its last run. Tables and report, for which the script has nothing, are left out of that and
 part of the figure `seconds with report`. `harness plan` was called before, which prices the runs once and keeps it.
 """

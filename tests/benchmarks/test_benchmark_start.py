@@ -1,7 +1,7 @@
 """What it takes to do a trivial run: in a worker forked from the warm server, against a fresh interpreter.
 
-Equal work: the same job (8 steps on 120 points of a small data set, evaluation included), from handing it over to having
-its outcome. The fresh interpreter imports torch and harness's worker code and does the job; pairs in one run.
+Equal work: the same job (8 steps on 120 points of a small data set, evaluation included), from handing it over to
+having its outcome. The fresh interpreter imports torch and harness's worker code and does the job; pairs in one run.
 """
 
 from __future__ import annotations
