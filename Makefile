@@ -20,7 +20,7 @@ test-slow: $(VENV)/.test  ## the tests that take minutes
 test-faults: $(VENV)/.test  ## kills, full disks, signals and damage at every point, with strace
 	$(BIN)/python -m pytest -s --benchmark-disable --durations=15 tests/faults
 
-bench: $(VENV)/.test  ## the benchmarks
+bench: $(VENV)/.bench  ## the benchmarks, 15 minutes on a machine that does nothing else
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name
 
 lint: $(VENV)/.dev  ## style and types
@@ -42,6 +42,10 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable ".[test]"
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable ".[bench]"
+	@touch $@ $(VENV)/.test $(VENV)/.run
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable ".[dev]"

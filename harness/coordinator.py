@@ -179,7 +179,7 @@ class Coordinator:
         while pursuit.advance():
             missing = []
             for request in pursuit.wanted:
-                record = self.store.read(request.spec.id)
+                record = self.store.read(request.spec.id, spec=request.spec.payload)
                 if record is None:
                     missing.append(request)
                 else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 # A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = frozenset("=+-@\t\r")
 
 
 def csv_text(frame: pd.DataFrame) -> str:
@@ -24,12 +25,14 @@ def csv_text(frame: pd.DataFrame) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([_text(str(name)) for name in frame.columns])
-    columns = [[_cell(value) for value in frame.iloc[:, at].tolist()] for at in range(frame.shape[1])]
+    columns = (map(_cell, frame.iloc[:, at].tolist()) for at in range(frame.shape[1]))
     writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 
 def _cell(value: Any) -> str:
+    if (plain := _PLAIN.get(type(value))) is not None:
+        return plain(value)
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, bool | np.bool_):
@@ -46,7 +49,15 @@ def _cell(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    return ("'" + text if text.startswith(_FORMULA) else text).replace("\r", "")
+    return ("'" + text if text[:1] in _FORMULA else text).replace("\r", "")
+
+
+def _number(value: float) -> str:
+    return repr(value) if value == value else ""  # nan is not equal to itself
+
+
+# Nearly all cells are of these types; the rest is found out one by one.
+_PLAIN: dict[type, Callable[[Any], str]] = {str: _text, float: _number, int: str}
 
 
 def _time(value: datetime.datetime) -> str:

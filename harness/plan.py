@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,6 +115,13 @@ class Plan:
 
     def metrics(self, problem: str) -> list[PartInfo]:
         """The metrics that runs of the problem record; the suite's own first."""
+        return self._metrics[problem]
+
+    @cached_property
+    def _metrics(self) -> dict[str, list[PartInfo]]:
+        return {problem: self._metrics_of(problem) for problem in self.facts}
+
+    def _metrics_of(self, problem: str) -> list[PartInfo]:
         names = set(self.catalog.names("metric"))
         found = [self.suite.metric]
         for name in ALWAYS_MEASURED:
@@ -126,6 +132,23 @@ class Plan:
                 found.append(self.catalog.find("metric", name))
         return found
 
+    @cached_property
+    def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
+        """By problem and arm, where the parts come from, and what of the spec is equal in all runs of the pair."""
+        found: dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]] = {}
+        for setting in self.suite.settings:
+            metrics = self.metrics(setting.problem)
+            origins = {**setting.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
+            payload = {
+                "schema": SCHEMA,
+                "training": TRAINING,
+                "parts": {kind: _identity(origin) for kind, origin in sorted(origins.items())},
+                "metrics": {metric.name: dict(metric.options) for metric in metrics},
+                "threads": self.suite.execution.threads,
+            }
+            found[setting.problem, setting.arm] = (origins, payload)
+        return found
+
     def request(
         self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, prune: Mapping[str, Any] | None = None
     ) -> Request:
@@ -134,16 +157,13 @@ class Plan:
         `prune` says when it is stopped early (`pruning.payload`); a run that nothing can stop has no such key.
         """
         setting = self.settings[label.problem, label.arm]
-        metrics = self.metrics(label.problem)
-        origins = {**setting.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
+        origins, equal = self._equal[label.problem, label.arm]
         facts = self.facts[label.problem]
         final = label.phase == "final"
         payload: dict[str, Any] = {
-            "schema": SCHEMA,
-            "training": TRAINING,
+            **equal,
             "phase": label.phase,
             "problem": apply(setting.values, hyperparameters),
-            "parts": {kind: _identity(origin) for kind, origin in sorted(origins.items())},
             "data": {split: facts.fingerprints[split] for split in (("train", "test") if final else ("train",))},
             "seeds": run_seeds(
                 suite=self.suite.seed,
@@ -152,8 +172,6 @@ class Plan:
                 phase=label.phase,
                 repeat=label.repeat,
             ),
-            "metrics": {metric.name: dict(metric.options) for metric in metrics},
-            "threads": self.suite.execution.threads,
         }
         if final:
             compare = self.suite.compare
@@ -195,11 +213,14 @@ def _identity(origin: Origin) -> dict[str, str]:
 
 
 def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of the setting's values with hyperparameters put in; a dot reaches into a part."""
-    made = deepcopy(dict(values))
+    """The setting's values with hyperparameters put in; a dot reaches into a part. Parts without any are shared."""
+    made = dict(values)
     for name, value in hyperparameters.items():
         part, _, option = name.rpartition(".")
-        (made[part] if part else made)[option] = value
+        if part:
+            made[part] = {**made[part], option: value}
+        else:
+            made[option] = value
     return made
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 SCHEMA = 1
@@ -28,22 +28,28 @@ def canonical(value: Any) -> str:
     Raises:
         TypeError: a value that JSON cannot hold, nan and infinity included.
     """
-    return json.dumps(_typed(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(_typed(value))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_AS_IT_IS = frozenset({str, int, bool, type(None)})
 
 
 def _typed(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | str):
-        return value
+    """The value with whole floats as integers. Most of it are plain leaves, so these cost no call."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"a number must be finite to be part of a run's id, got {value}")
         return int(value) if value.is_integer() else value
+    if isinstance(value, (list, tuple)):
+        return [item if type(item) in _AS_IT_IS else _typed(item) for item in value]
     if isinstance(value, Mapping):
-        if any(not isinstance(key, str) for key in value):
-            raise TypeError(f"keys must be text to be part of a run's id, got {list(value)!r}")
-        return {key: _typed(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_typed(item) for item in value]
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"keys must be text to be part of a run's id, got {list(value)!r}")
+        return {key: item if type(item) in _AS_IT_IS else _typed(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | str):
+        return value
     raise TypeError(f"{type(value).__name__} cannot be part of a run's id: {value!r}")
 
 
@@ -57,6 +63,7 @@ def seed(*names: Any, bits: int = 63) -> int:
     return int.from_bytes(hashlib.sha256(canonical(list(names)).encode()).digest()[:8]) >> (64 - bits)
 
 
+@lru_cache(maxsize=1024)
 def run_seeds(*, suite: int, dataset: str, replicate: int, phase: PhaseName, repeat: int) -> dict[str, int]:
     """The five seeds of a run; nothing in them depends on the arm, which is what pairs the arms.
 

@@ -15,7 +15,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -116,8 +116,10 @@ class Store:
         """Where the record of a run lies."""
         return self.folder / "runs" / run_id[:2] / f"{run_id}.json"
 
-    def read(self, run_id: str) -> Record | None:
+    def read(self, run_id: str, *, spec: Mapping[str, Any] | None = None) -> Record | None:
         """The verified record, or None where there is none that can be trusted.
+
+        `spec`: what the id was made from, if at hand. The record then holds it, and specs share most of their memory.
 
         Raises:
             ResultsError: it was written by a newer harness.
@@ -128,6 +130,8 @@ class Store:
             if record is None:
                 return None
             self._known[run_id] = record
+        if spec is not None and self._known[run_id]["spec"] is not spec:
+            self._known[run_id] = {**self._known[run_id], "spec": spec}
         return self._known[run_id]
 
     def _read(self, run_id: str) -> Record | None:

@@ -26,27 +26,32 @@ Rows = Iterable[Mapping[str, Any]]
 def build(plan: Plan, walk: Walk) -> dict[str, pd.DataFrame]:
     """All tables that follow from records alone; `verdict` adds `summary` and `comparisons`."""
     unique = list({entry.run_id: entry for entry in walk.entries if entry.record is not None}.values())
+    finals_of = _finals_of_studies(walk)
     rows: dict[str, Rows] = {
-        "runs": [_run(plan, entry) for entry in walk.entries],
-        "evaluations": [row for entry in unique for row in _evaluations(entry)],
-        "studies": [_study(plan, study, walk) for study in walk.studies],
-        "trials": [row for study in walk.studies for row in _trials(study)],
-        "trial_parameters": [row for study in walk.studies for row in _trial_parameters(study)],
-        "metrics": [_metric(plan, metric) for metric in _all_metrics(plan)],
-        "timings": [_timing(entry) for entry in unique],
-        "epoch_timings": [row for entry in unique for row in _epoch_timings(entry)],
-        "cost": list(_costs(plan, walk)),
+        "runs": (_run(plan, entry) for entry in walk.entries),
+        "evaluations": (row for entry in unique for row in _evaluations(entry)),
+        "studies": (_study(plan, study, finals_of) for study in walk.studies),
+        "trials": (row for study in walk.studies for row in _trials(study)),
+        "trial_parameters": (row for study in walk.studies for row in _trial_parameters(study)),
+        "metrics": (_metric(plan, metric) for metric in _all_metrics(plan)),
+        "timings": (_timing(entry) for entry in unique),
+        "epoch_timings": (row for entry in unique for row in _epoch_timings(entry)),
+        "cost": _costs(plan, walk),
     }
     return {name: frame(name, made) for name, made in rows.items()}
 
 
 def frame(table: str, rows: Rows) -> pd.DataFrame:
     """Rows as a frame with the table's declared columns and types."""
-    made = pd.DataFrame(list(rows), columns=columns.names(table), dtype=object)
-    for column in columns.TABLES[table][1]:
-        if column.type in ("integer", "number", "boolean"):
-            made[column.name] = made[column.name].astype(_DTYPES[column.type])
-    return made
+    values: dict[str, list[Any]] = {name: [] for name in columns.names(table)}
+    for row in rows:
+        for name, column in values.items():
+            column.append(row.get(name))
+    made = {}
+    for name, type_, *_ in columns.TABLES[table][1]:
+        column = pd.Series(values.pop(name), dtype=object)
+        made[name] = column.astype(_DTYPES[type_]) if type_ in ("integer", "number", "boolean") else column
+    return pd.DataFrame(made)
 
 
 def finals(plan: Plan, walk: Walk) -> pd.DataFrame:
@@ -130,9 +135,15 @@ def _evaluations(entry: Entry) -> Iterator[dict[str, Any]]:
         }
 
 
-def _study(plan: Plan, study: tune.Study, walk: Walk) -> dict[str, Any]:
+def _finals_of_studies(walk: Walk) -> dict[tuple[str, str, int], Mapping[str, Any]]:
+    """Results of the tuned final runs, by problem, arm and replicate."""
+    tuned = [entry for entry in walk.entries if entry.label.phase == "final" and entry.label.setting == "tuned"]
+    return {(e.label.problem, e.label.arm, e.label.replicate): e.result for e in tuned}
+
+
+def _study(plan: Plan, study: tune.Study, finals_of: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
     tuning, metric, best = plan.suite.tuning, plan.suite.metric, study.best
-    final = _validation_of_final(plan, study, walk)
+    final = _validation_of_final(plan, finals_of.get((study.problem, study.arm, study.replicate)))
     sign = 1.0 if metric.extra["direction"] == "maximize" else -1.0
     known = best is not None and best.value is not None and final is not None
     states = [trial.state for trial in study.trials]
@@ -160,13 +171,8 @@ def _study(plan: Plan, study: tune.Study, walk: Walk) -> dict[str, Any]:
     }
 
 
-def _validation_of_final(plan: Plan, study: tune.Study, walk: Walk) -> float | None:
-    wanted = (study.problem, study.arm, study.replicate, "tuned")
-    for entry in walk.entries:
-        label = entry.label
-        if label.phase == "final" and (label.problem, label.arm, label.replicate, label.setting) == wanted:
-            return tune.validation_value(plan, entry.result) if entry.result["status"] == "ok" else None
-    return None
+def _validation_of_final(plan: Plan, result: Mapping[str, Any] | None) -> float | None:
+    return None if result is None or result["status"] != "ok" else tune.validation_value(plan, result)
 
 
 def _trials(study: tune.Study) -> Iterator[dict[str, Any]]:

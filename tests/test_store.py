@@ -39,6 +39,26 @@ def test_a_record_reads_back_as_it_was_written(store, tmp_path):
     assert list(store.ids()) == [record["id"]]
 
 
+def test_a_record_that_is_read_for_a_spec_holds_that_very_spec(store, tmp_path):
+    record = a_record()
+    store.write(record)
+    mine = {**SPEC}
+    found = Store(tmp_path / "results").read(record["id"], spec=mine)
+    assert found == record
+    assert found["spec"] is mine
+
+
+def test_a_record_with_another_spec_is_damaged_whatever_it_is_read_for():
+    record = a_record()
+    other = make_record({**SPEC, "phase": "final"}, record["result"], environment={}, observed={})
+    forged = {**other, "id": record["id"]}
+    body = {key: forged[key] for key in forged if key != "sha256"}
+    forged["sha256"] = digest(body)
+    for spec in (None, SPEC):
+        with pytest.raises(Damaged, match="the spec is not the one"):
+            parse_record(json.dumps(forged).encode(), expected_id=record["id"], spec=spec)
+
+
 def test_a_run_that_was_never_done_has_no_record(store):
     assert store.read("0" * 64) is None
     assert store.damaged == {}

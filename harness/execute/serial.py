@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 
 from harness.execute import Job, Outcome
@@ -28,7 +29,7 @@ class SerialExecutor:
             return []
         job = self._queue.pop(0)
         with _unchanged_process():
-            return [evaluate(job)]
+            return [evaluate(copy.deepcopy(job))]  # specs share parts, which a plugin may change
 
     def close(self) -> None:
         """Forget what is queued."""

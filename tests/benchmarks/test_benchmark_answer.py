@@ -1,0 +1,86 @@
+"""Time to the answer of a suite like `optimizers.toml` against the same study by hand; pairs in one run, by hand first.
+
+By hand (`article.py`) is Optuna around the article's loop, or around Lightning's Trainer with all that it writes turned
+off: for each replicate and arm a study, then a training with the best learning rate, at last the means. Equal work:
+trials, trainings, images, epochs, and images validated and tested, of the same network. Both are whole commands; the
+suite's includes verdicts, tables and report. Beside fp32 the suite in bf16, and with a median pruner.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.benchmarks import measured
+from tests.conftest import changed, to_toml
+
+ROUNDS = {"article": 2, "lightning": 1}
+ARMS, REPLICATES, TRIALS, EPOCHS, TRAIN, VALIDATION = ["sgd", "momentum", "adam"], 2, 3, 2, 2_000, 1_000
+WORK = {"arms": ARMS, "replicates": REPLICATES, "trials": TRIALS, "epochs": EPOCHS}
+SUITE: dict[str, Any] = {
+    "question": "Tuned alike, which optimizer trains the article's CNN best?",
+    "problem": {
+        "dataset": "mnist",
+        "model": "cnn",
+        "train_examples": TRAIN,
+        "validation_examples": VALIDATION,
+        "epochs": EPOCHS,
+        "batch_size": 64,
+    },
+    "arms": {"optimizer": ARMS},
+    "tuning": {"trials": TRIALS},
+    "compare": {"metric": "accuracy", "baseline": "sgd", "replicates": REPLICATES, "untuned": False},
+    "execution": {"device": "cpu"},
+}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16": {"problem.precision": "bf16"},
+    "fp32 pruned": {"tuning.pruner": "median"},
+    "bf16 pruned": {"problem.precision": "bf16", "tuning.pruner": "median"},
+}
+
+
+def suites(folder: Path, info: dict[str, Any]) -> dict[str, str]:
+    """Write the suites that this harness accepts, and price them; what is refused is noted with the reason."""
+    accepted = {}
+    for variant, changes in VARIANTS.items():
+        name = f"{variant.replace(' ', '-')}.toml"
+        (folder / name).write_text(to_toml(changed(SUITE, changes)))
+        checked = measured.harness(folder, "check", name, "--json", allowed=(0, 2))
+        answer = json.loads(checked.said)
+        if answer["ok"]:
+            measured.harness(folder, "plan", name)
+            accepted[variant] = name
+        else:
+            info[f"{variant}: skipped"] = answer["mistakes"][0]["message"]
+    return accepted
+
+
+@pytest.mark.parametrize("loop", ["article", "lightning"])
+def test_the_answer_against_the_study_by_hand(benchmark: Any, tmp_path: Path, loop: str) -> None:
+    if importlib.util.find_spec(loop if loop == "lightning" else "optuna") is None:
+        pytest.skip("lightning is not installed: pip install 'harness[bench]'")
+    info = benchmark.extra_info
+    accepted = suites(tmp_path, info)
+    by_hand: list[float] = []
+    ours: dict[str, list[float]] = {variant: [] for variant in accepted}
+    work = {**WORK, "loop": loop, "train": TRAIN, "validation": VALIDATION}
+
+    def together() -> None:
+        by_hand.append(measured.article(tmp_path, "study", json.dumps(work)).seconds)
+        for variant, name in accepted.items():
+            folder = f"results-{variant.replace(' ', '-')}-{len(by_hand)}"
+            ours[variant].append(measured.harness(tmp_path, "run", name, "--results", folder).seconds)
+
+    benchmark.pedantic(together, rounds=ROUNDS[loop], iterations=1)
+    info["by hand: seconds"] = measured.median(by_hand, 1)
+    for variant, seconds in ours.items():
+        info[f"{variant}: seconds"] = measured.median(seconds, 1)
+        info[f"{variant}: times faster"] = measured.median(
+            [theirs / mine for theirs, mine in zip(by_hand, seconds, strict=True)]
+        )
+    info["bf16 on this CPU"] = measured.bf16()
