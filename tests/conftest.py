@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,9 @@ def inline(value: Any) -> str:
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A cache of this session's own, so that plugins are imported once and nobody's cache is touched."""
     before = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "OMP_NUM_THREADS", "COLUMNS")}
-    os.environ |= {"HARNESS_CACHE": str(tmp_path_factory.mktemp("cache")), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one for all processes of a test run
+    os.environ |= {"HARNESS_CACHE": str(shared / "cache"), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
     yield
     for name, value in before.items():
         if value is None:
@@ -180,10 +183,49 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             os.environ[name] = value
 
 
+WILD = re.compile(r"\bos\b|sleep|exit|Exit|thread|signal|while True|print\(")
+"""What a plugin has in its source that may end, stop or disturb the process that it is imported into."""
+
+
+def _ask_here(real: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
+    """`child.ask` without the seconds that a child takes to import torch: for plugins that are no test of the child."""
+    from harness import child, describe
+    from harness.execute.serial import _unchanged_process
+
+    def tame(question: Mapping[str, Any]) -> bool:
+        origins = [question["origin"]] if "origin" in question else list(question["origins"].values())
+        files = {origin["file"] for origin in origins if origin["local"]}
+        return not any(WILD.search(Path(file).read_text(errors="replace")) for file in files)
+
+    def answer(question: Mapping[str, Any]) -> Any:
+        try:
+            with _unchanged_process():
+                return json.loads(json.dumps(describe.answer(question), allow_nan=False))
+        except Exception as error:
+            known = isinstance(error, describe.HarnessError)
+            return child.Failed(describe._reason(error), type(error).__name__ if known else "")
+
+    def ask(questions: Sequence[Any], **options: Any) -> list[Any]:
+        if questions and all(map(tame, questions)):
+            return [answer(question) for question in questions]
+        return real(questions, **options)
+
+    return ask
+
+
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Project:
+def project(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> Project:
     """An empty folder with the plugin `tiny` in `./plugins`, and the command line at hand."""
     monkeypatch.chdir(tmp_path)
+    if request.path.name not in ("test_child.py", "test_registry.py", "test_cli_plugins.py"):
+        from harness import child
+
+        monkeypatch.setattr(child, "ask", _ask_here(child.ask))
     return Project(tmp_path, capfd).plugin("tiny", TINY)
 
 
