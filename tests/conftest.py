@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import pytest
 
 TINY = '''
@@ -226,16 +227,23 @@ def project(
         from harness import child
 
         monkeypatch.setattr(child, "ask", _ask_here(child.ask))
+    if request.node.get_closest_marker("draws") is None:
+        from harness.report import chart
+
+        monkeypatch.setattr(chart, "drawn", lambda *_, **__: '<svg xmlns="http://www.w3.org/2000/svg"/>')
     return Project(tmp_path, capfd).plugin("tiny", TINY)
 
 
 @pytest.fixture(scope="session")
 def _finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the small suite was run, made once; tests get copies."""
-    folder = tmp_path_factory.mktemp("finished")
-    project = Project(folder, None).plugin("tiny", TINY).write()
-    result = project.run_apart("run", "suite.toml")
-    assert result.code == 0, result.err
+    """A folder in which the small suite was run, made once for all processes; tests get copies."""
+    folder = Path(os.environ["HARNESS_CACHE"]).parent / "finished"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            made = tmp_path_factory.mktemp("finished")
+            result = Project(made, None).plugin("tiny", TINY).write().run_apart("run", "suite.toml")
+            assert result.code == 0, result.err
+            shutil.copytree(made, folder)
     return folder
 
 

@@ -231,6 +231,6 @@ def test_a_suite_killed_in_the_middle_of_a_run_goes_on_from_its_checkpoint(proje
     records = [json.loads(path.read_text()) for path in (project.folder / "results/suite/runs").glob("*/*.json")]
     assert sorted(record["observed"].get("resumed_after_step", 0) for record in records) == [0, 8]
     assert list((project.folder / "results/suite/checkpoints").glob("*/*")) == []
-    project.run("run", "suite.toml", "--results", "uninterrupted")
+    project.run("run", "suite.toml", "--executor", "serial", "--results", "uninterrupted")
     for table in ("runs", "evaluations"):
         assert project.read(f"uninterrupted/tables/{table}.csv") == project.read(f"results/suite/tables/{table}.csv")

