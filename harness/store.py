@@ -125,7 +125,7 @@ class Store:
             ResultsError: it was written by a newer harness.
         """
         if run_id not in self._known:
-            found = self._read(run_id)
+            found = self._read(run_id, spec)
             record = self._older.get(run_id) if found is None else records.converted(found)
             if record is None:
                 return None
@@ -134,13 +134,13 @@ class Store:
             self._known[run_id] = {**self._known[run_id], "spec": spec}
         return self._known[run_id]
 
-    def _read(self, run_id: str) -> Record | None:
+    def _read(self, run_id: str, spec: Mapping[str, Any] | None = None) -> Record | None:
         path = self.path(run_id)
         try:
             status = os.lstat(path)
             if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
                 raise Damaged("not a regular file of at most 4 MiB")
-            return parse_record(path.read_bytes(), expected_id=run_id)
+            return parse_record(path.read_bytes(), expected_id=run_id, spec=spec)
         except FileNotFoundError:
             return None
         except (Damaged, PermissionError) as error:

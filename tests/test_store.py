@@ -54,8 +54,9 @@ def test_a_record_with_another_spec_is_damaged_whatever_it_is_read_for():
     forged = {**other, "id": record["id"]}
     body = {key: forged[key] for key in forged if key != "sha256"}
     forged["sha256"] = digest(body)
-    with pytest.raises(Damaged, match="the spec is not the one"):
-        parse_record(json.dumps(forged).encode(), expected_id=record["id"])
+    for spec in (None, SPEC):
+        with pytest.raises(Damaged, match="the spec is not the one"):
+            parse_record(json.dumps(forged).encode(), expected_id=record["id"], spec=spec)
 
 
 def test_a_run_that_was_never_done_has_no_record(store):

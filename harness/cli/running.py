@@ -88,10 +88,12 @@ def _repair(opened: Session) -> Walk:
     from harness import session as sessions
 
     opened.store.sweep()
-    opened.store.verify()
+    walk = sessions.walk_records(opened, keep_asked=True)
+    opened.store.verify()  # what the walk did not read
     if moved := opened.store.quarantine():
         say(f"{len(moved)} damaged records moved to {opened.store.folder / 'quarantine'}; their runs are done again")
-    return sessions.walk_records(opened, keep_asked=True)
+        walk = sessions.walk_records(opened, keep_asked=True)
+    return walk
 
 
 def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Walk:
