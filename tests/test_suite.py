@@ -34,7 +34,7 @@ def test_a_suite_has_every_default_filled_in(tmp_path: Path) -> None:
     assert (suite.problems, suite.arms) == (("mnist-cnn",), ("sgd",))
     assert suite.tuning == Tuning(trials=0, sampler="tpe", pruner="none", batch=1, repeats=1)
     assert suite.compare == Compare("accuracy", "sgd", 5, None, "method", "best_validation", True, ())
-    assert suite.execution == Execution(None, "process", 1, "auto", 21600.0, {}, BUILTIN)
+    assert suite.execution == Execution(None, "process", 1, "auto", 21600.0, None, 600.0, 0, {}, BUILTIN)
     assert suite.metric is CATALOG.find("metric", "accuracy")
     (setting,) = suite.settings
     assert setting.values == {

@@ -68,7 +68,7 @@ def test_importing_the_package_imports_no_plugin():
 
 
 def test_the_readmes_plugin_works(tmp_path):
-    source = re.search(r"```python\n(.*?)```", README, re.DOTALL).group(1)
+    source = re.search(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE).group(1)
     (tmp_path / "sign_sgd.py").write_text(source)
     spec = importlib.util.spec_from_file_location("sign_sgd", tmp_path / "sign_sgd.py")
     module = importlib.util.module_from_spec(spec)
