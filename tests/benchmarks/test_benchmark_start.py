@@ -28,7 +28,7 @@ def test_the_start_of_a_run(benchmark: Any, project: Any) -> None:
     opened = sessions.open_session(Path("suite.toml"), sessions.Options())
     job = Job.of(opened.plan.request(Label("clouds-line", "sgd", 0, "final", "tuned")), opened.plan)
     command = [sys.executable, "-c", ALONE, json.dumps(dataclasses.asdict(job))]
-    executor = execute.make(opened.plan, logs=project.folder / "logs")
+    executor = execute.make(opened.plan, folder=project.folder)
     warm: list[float] = []
     fresh: list[float] = []
     inside: list[float] = []
