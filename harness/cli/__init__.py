@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+from click.utils import make_default_short_help
 
 import harness
 from harness import interrupts
-from harness.cli import looking, parts, running
-from harness.cli.output import clean
 from harness.errors import HarnessError
 
 DONE, MISTAKE, UNUSABLE, INTERNAL = 0, 2, 4, 70
@@ -29,23 +29,72 @@ Exit codes:
 """
 
 
-class _Commands(click.Group):
-    """Lists commands in the order in which a newcomer needs them, and names the near one for a typo."""
+# Where each command is, and the first paragraph of its help: `harness --help` imports none of them.
+_COMMANDS = {
+    "run": ("running", "run", "Do what is missing of SUITE, then write tables and report."),
+    "plan": (
+        "looking",
+        "plan",
+        "Show how many runs SUITE asks for, of what, and how long they take, before anything runs.",
+    ),
+    "check": (
+        "looking",
+        "check",
+        "Check SUITE: every mistake at once, with line, column and what is allowed. Nothing is run or written.",
+    ),
+    "status": (
+        "looking",
+        "status",
+        "Show what of SUITE is done, what failed and why, and what is missing; changes nothing.",
+    ),
+    "report": (
+        "looking",
+        "report",
+        "Write tables and report of SUITE again from its records, finished or not; runs nothing.",
+    ),
+    "list": (
+        "parts",
+        "list_parts",
+        "List the parts that a suite can name: all, or of one KIND (models, optimizers, datasets, ...).",
+    ),
+    "show": (
+        "parts",
+        "show",
+        "Show one part: its options with their defaults, what tuning searches, where it is published.",
+    ),
+}
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+
+class _Commands(click.Group):
+    """Lists commands in the order in which a newcomer needs them, imports the one that is called, and names the near
+    one for a typo."""
+
+    def list_commands(self, ctx: click.Context | None) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context | None, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, function, _ = _COMMANDS[name]
+        command: click.Command = getattr(import_module(f"harness.cli.{module}"), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(map(len, _COMMANDS))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, make_default_short_help(said, width)) for name, (_, _, said) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
             from harness.catalog import nearest
 
-            near = nearest(args[0], self.commands)
+            near = nearest(args[0], _COMMANDS)
             hint = f"; did you mean '{near}'?" if near else ""
             if args[0].endswith(".toml"):
                 hint = f"; did you mean 'harness run {args[0]}'?"
-            ctx.fail(f"no command '{args[0]}' (known: {', '.join(self.commands)}){hint}")
+            ctx.fail(f"no command '{args[0]}' (known: {', '.join(_COMMANDS)}){hint}")
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -89,18 +138,6 @@ def cli() -> None:
     """
 
 
-for _command in (
-    running.run,
-    looking.plan,
-    looking.check,
-    looking.status,
-    looking.report,
-    parts.list_parts,
-    parts.show,
-):
-    cli.add_command(_command)
-
-
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a command and exit with its code."""
     _print_anything()
@@ -108,6 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         with interrupts.handled():
             cli.main(arguments, prog_name="harness", standalone_mode=False)
     except HarnessError as error:
+        from harness.cli.output import clean
+
         text = clean(str(error))
         _last_words(text if text.startswith("error[") else f"error: {text}")
         sys.exit(error.exit_code)
@@ -124,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (_ClosedPipe, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except OSError as error:
+        from harness.cli.output import clean
+
         _last_words(f"error: {clean(str(error))}")
         sys.exit(UNUSABLE)
     except Exception:

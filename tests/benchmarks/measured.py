@@ -69,12 +69,21 @@ def median(values: Sequence[float], digits: int = 2) -> float:
     return round(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2, digits)
 
 
-def bf16() -> str:
-    """Whether this CPU computes in bf16, or only imitates it."""
+def has_bf16() -> bool:
+    """Whether this CPU computes in bf16; one that imitates it is many times slower, and nobody would use it."""
     import torch
 
-    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "native" if native else "imitated: no gain is to be expected"
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def precisions() -> tuple[str, ...]:
+    """What is worth measuring here."""
+    return ("fp32", "bf16") if has_bf16() else ("fp32",)
+
+
+def bf16() -> str:
+    """The word for `has_bf16`."""
+    return "native" if has_bf16() else "imitated, so not measured"
 
 
 def machine() -> Mapping[str, Any]:

@@ -46,7 +46,7 @@ def suite(folder: Path, precision: str) -> str:
 
 
 def test_a_whole_suite_against_the_articles_script(benchmark: Any, tmp_path: Path) -> None:
-    suites = {precision: suite(tmp_path, precision) for precision in ("fp32", "bf16")}
+    suites = {precision: suite(tmp_path, precision) for precision in measured.precisions()}
     script: list[float] = []
     ours: dict[str, list[measured.Measured]] = {precision: [] for precision in suites}
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 from harness import device, train
 from harness.hookspecs import Splits
 from harness.registry import load_catalog, load_part
+from tests.benchmarks import measured
 
 STEPS, BATCH = 60, 64
 
@@ -62,7 +63,7 @@ def _bare_seconds(parts, problem, images, precision):
     return time.perf_counter() - begun
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", measured.precisions())
 def test_a_training_step_against_the_bare_loop(benchmark, work, precision):
     payload, parts, splits = work
     payload = {**payload, "problem": {**payload["problem"], "precision": precision}}

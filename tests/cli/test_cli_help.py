@@ -8,18 +8,18 @@ import click
 import pytest
 
 import harness
-from harness.cli import cli
+from harness.cli import _COMMANDS, cli
 
-COMMANDS = list(cli.commands)
+COMMANDS = cli.list_commands(None)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_help_of_the_program_names_every_command_the_first_steps_and_the_exit_codes(look, flag):
     result = look.run(flag)
     assert (result.code, result.err) == (0, "")
-    for name, command in cli.commands.items():
+    for name in COMMANDS:
         assert f"\n  {name} " in result.out
-        assert command.get_short_help_str(60).removesuffix("...") in result.out
+        assert cli.get_command(None, name).get_short_help_str(60).removesuffix("...") in result.out
     assert "harness run suites/optimizers.toml" in result.out
     assert all(code in result.out for code in ("0 done", "1 done, some runs failed", "2 mistake", "130, 143"))
 
@@ -29,7 +29,7 @@ def test_help_of_a_command_shows_usage_what_it_does_and_every_option(look, name)
     result = look.run(name, "--help")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith(f"Usage: harness {name} [OPTIONS]")
-    for parameter in cli.commands[name].params:
+    for parameter in cli.get_command(None, name).params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"--{parameter.name} says nothing" if parameter.name != "results" else ""
             assert all(option in result.out for option in parameter.opts)
@@ -139,3 +139,9 @@ def test_what_the_machine_refuses_is_one_line(look, monkeypatch):
     assert result.err.startswith("error: [Errno 13] Permission denied: 'plugins/")
     assert "\x1b" not in result.err
     assert result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_the_program_says_of_a_command_what_the_command_says_of_itself(name):
+    own = " ".join(cli.get_command(None, name).help.split("\n\n")[0].split())
+    assert own == _COMMANDS[name][2]
