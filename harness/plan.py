@@ -7,16 +7,16 @@ seeds, is decided here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, pruning, registry, toml
+from harness import child, pruning, registry, sizes
 from harness.catalog import Catalog, Origin, PartInfo
-from harness.diagnostics import Mistake, MistakesError
-from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds
+from harness.diagnostics import MistakesError
+from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds, seed
 from harness.suite import Setting, Suite
 
 SettingName = Literal["tuned", "untuned", "given"]
@@ -36,6 +36,8 @@ class DataFacts:
     class_names: tuple[str, ...]
     fingerprints: Mapping[str, str]
     """SHA-256 of the training and of the test split."""
+    class_counts: tuple[int, ...] | None = None
+    """Training examples by class; None for a regression, and where nobody reads the whole split."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,11 @@ class Plan:
 
     def _metrics_of(self, problem: str) -> list[PartInfo]:
         names = set(self.catalog.names("metric"))
-        found = [self.suite.metric]
+        claimed = [claim.metric for claim in self.suite.claims if claim.problem == problem]
+        found = list({metric.name: metric for metric in [self.suite.metric, *claimed]}.values())
         for name in ALWAYS_MEASURED:
             needs_classes = name == "accuracy"
-            if name in names and name != self.suite.metric.name:
+            if name in names and name not in {metric.name for metric in found}:
                 if needs_classes and self.facts[problem].classes is None:
                     continue
                 found.append(self.catalog.find("metric", name))
@@ -149,6 +152,16 @@ class Plan:
             found[setting.problem, setting.arm] = (origins, payload)
         return found
 
+    def pool(self, problem: str) -> int:
+        """Examples that a run may train or validate on: the training split, in folds without the largest one."""
+        there, folds = self.facts[problem].train, self.suite.compare.folds
+        return there if folds is None else there - math.ceil(there / folds)
+
+    def tested(self, problem: str) -> int:
+        """Examples that a final run is tested on; in folds that of the smallest one."""
+        folds = self.suite.compare.folds
+        return self.facts[problem].test if folds is None else self.facts[problem].train // folds
+
     def request(
         self, label: Label, hyperparameters: Mapping[str, Any] = {}, *, prune: Mapping[str, Any] | None = None
     ) -> Request:
@@ -159,12 +172,13 @@ class Plan:
         setting = self.settings[label.problem, label.arm]
         origins, equal = self._equal[label.problem, label.arm]
         facts = self.facts[label.problem]
-        final = label.phase == "final"
+        final, folds = label.phase == "final", self.suite.compare.folds
+        seen = ("train", "test") if final and folds is None else ("train",)
         payload: dict[str, Any] = {
             **equal,
             "phase": label.phase,
             "problem": apply(setting.values, hyperparameters),
-            "data": {split: facts.fingerprints[split] for split in (("train", "test") if final else ("train",))},
+            "data": {split: facts.fingerprints[split] for split in seen},
             "seeds": run_seeds(
                 suite=self.suite.seed,
                 dataset=str(setting.values["dataset"]["use"]),  # type: ignore[index,call-overload]
@@ -180,6 +194,9 @@ class Plan:
                 "direction": self.suite.metric.extra["direction"],
                 "rule": compare.epoch,
             }
+        if folds is not None:
+            partition = seed(self.suite.seed, str(setting.values["dataset"]["use"]), "folds")  # type: ignore[index,call-overload]
+            payload["fold"] = {"of": folds, "index": label.replicate, "seed": partition}
         if prune is not None:
             payload["prune"] = dict(prune)
         return Request(label, RunSpec(payload), origins)
@@ -202,8 +219,8 @@ class Plan:
         seconds = None
         if price is not None and price.known:
             facts = self.facts[setting.problem]
-            final = _run_seconds(setting, facts, price, with_test=True)
-            seconds = tune * _run_seconds(setting, facts, price, with_test=False)
+            final = _run_seconds(setting, facts, price, pool=self.pool(setting.problem), test=self.tested(setting.problem))
+            seconds = tune * _run_seconds(setting, facts, price, pool=self.pool(setting.problem), test=0)
             seconds += (compare.replicates + untuned) * final
         return Row(setting.problem, setting.arm, tune, compare.replicates, untuned, seconds)
 
@@ -224,13 +241,12 @@ def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict
     return made
 
 
-def _run_seconds(setting: Setting, facts: DataFacts, price: Price, *, with_test: bool) -> float:
+def _run_seconds(setting: Setting, facts: DataFacts, price: Price, *, pool: int, test: int) -> float:
     values: Mapping[str, Any] = setting.values
-    examples = values["train_examples"] or facts.train - values["validation_examples"]
     steps = values["steps"]
     if values["epochs"] is not None:
-        steps = math.ceil(examples / values["batch_size"]) * values["epochs"]
-    evaluated = pruning.evaluations(values) * values["validation_examples"] + (facts.test if with_test else 0)
+        steps = math.ceil(sizes.used(values, facts, pool) / values["batch_size"]) * values["epochs"]
+    evaluated = pruning.evaluations(values) * values["validation_examples"] + test
     training = steps * (price.step_seconds or 0.0)
     return float(_RUN_OVERHEAD_SECONDS + training + evaluated * (price.example_seconds or 0.0))
 
@@ -253,14 +269,19 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts)
-    if mistakes := list(dict.fromkeys(_size_mistakes(plan))):
+    if mistakes := list(dict.fromkeys(sizes.mistakes(plan))):
         raise MistakesError(mistakes, str(suite.path))
     return plan
 
 
 def _facts(plain: Mapping[str, Any]) -> DataFacts:
     return DataFacts(
-        **{**plain, "input_shape": tuple(plain["input_shape"]), "class_names": tuple(plain["class_names"])}
+        **{
+            **plain,
+            "input_shape": tuple(plain["input_shape"]),
+            "class_names": tuple(plain["class_names"]),
+            "class_counts": None if plain["class_counts"] is None else tuple(plain["class_counts"]),
+        }
     )
 
 
@@ -268,35 +289,6 @@ def data_question(setting: Setting, root: Path) -> dict[str, Any]:
     """The question whose answer is the setting's `DataFacts`."""
     origin = setting.origins["dataset"]
     return {"ask": "data", "dataset": setting.values["dataset"], "origin": origin.__dict__, "root": str(root)}
-
-
-def _size_mistakes(plan: Plan) -> Iterator[Mistake]:
-    for setting in plan.suite.settings:
-        values: Mapping[str, Any] = setting.values
-        facts = plan.facts[setting.problem]
-        validation, train = values["validation_examples"], values["train_examples"]
-        left = facts.train - validation
-        name = values["dataset"]["use"]
-        if left < 1:
-            allowed = f"1 to {facts.train - 1}: '{name}' has {facts.train} training examples in all"
-            yield _too_many(plan.suite, "validation_examples", validation, allowed)
-            continue
-        if train is not None and train > left:
-            allowed = f"1 to {left}: '{name}' has {facts.train} training examples, {validation} are for validation"
-            yield _too_many(plan.suite, "train_examples", train, allowed)
-            continue
-        used = left if train is None else train
-        if values["batch_size"] > used:
-            allowed = f"1 to {used}, the size of the training set"
-            yield _too_many(plan.suite, "batch_size", values["batch_size"], allowed)
-
-
-def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
-    """The mistake, at the key where the file has it, else at the file."""
-    document = toml.parse(suite.text, str(suite.path))
-    paths = [path for path in (("problem", key), ("problems", key)) if path in document.entries]
-    place = document.place(document.entries[paths[0]].value) if paths else document.whole()
-    return Mistake("out-of-range", f"{key} is {found}, more than there are", (place,), allowed=allowed)
 
 
 def prices(plan: Plan) -> dict[tuple[str, str], Price]:

@@ -38,6 +38,7 @@ def data(question: Mapping[str, Any]) -> dict[str, Any]:
         "classes": splits.classes,
         "class_names": list(splits.class_names),
         "fingerprints": data_module.fingerprints(splits),
+        "class_counts": data_module.class_counts(splits),
     }
 
 
@@ -54,6 +55,8 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     few = min(_EVALUATED, data_module.size(splits.train) // 2)
     few_steps = {"epochs": None, "train_examples": None, "steps": _WARM_UP, "validation_examples": few}
     payload["problem"] = {**payload["problem"], **few_steps}
+    payload["problem"].pop("labels_per_class", None)
+    payload.pop("fold", None)
     parts = train.Parts.load(payload, origins)
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])

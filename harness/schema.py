@@ -45,6 +45,23 @@ class PartOf:
         raise PydanticCustomError("part_type", "a part is due", {"at": at})
 
 
+@dataclass(frozen=True)
+class CountOrAll:
+    """Marks a value that is a number of at least 1, or the word "all"."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}
+
+    def check(self, value: Any) -> Any:
+        """The value as it is, or a pydantic error."""
+        if value == "all" or (type(value) is int and value >= 1):
+            return value
+        raise PydanticCustomError("count_or_all", 'a number of at least 1 or "all" is due')
+
+
 Part = str | dict[str, Any]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -66,6 +83,8 @@ class Problem(Table):
     schedule: Annotated[Part, PartOf("schedule")] = "constant"
     strategy: Annotated[Part, PartOf("strategy")] = "full"
     train_examples: Count | None = None
+    labels_per_class: Annotated[int | str, CountOrAll()] | None = None
+    folds: Annotated[int, Field(ge=2)] | None = None
     validation_examples: Count = 5000
     epochs: Count | None = None
     steps: Count | None = None
@@ -74,8 +93,17 @@ class Problem(Table):
 
 
 PART_KEYS: tuple[str, ...] = ("dataset", "model", "loss", "optimizer", "schedule", "strategy")
-BUDGET_KEYS: tuple[str, ...] = ("train_examples", "validation_examples", "epochs", "steps")
+BUDGET_KEYS: tuple[str, ...] = (
+    "train_examples",
+    "labels_per_class",
+    "folds",
+    "validation_examples",
+    "epochs",
+    "steps",
+)
 """What no arm may have more of, and tuning may not choose."""
+LATER_KEYS: tuple[str, ...] = ("labels_per_class", "folds")
+"""Keys that came later: a spec has them only where the suite gives them, so that older runs keep their ids."""
 TUNABLE_KEYS: tuple[str, ...] = ("batch_size",)
 DEFAULT_EPOCHS = 1
 
@@ -107,7 +135,8 @@ def _axes(name: str, keys: list[str]) -> type[Table]:
 _PATCHED = [key for key in Problem.model_fields if key not in BUDGET_KEYS]
 _PATCH: dict[str, Any] = {key: (_item(key) | None, None) for key in _PATCHED}
 
-Problems = _axes("Problems", list(Problem.model_fields))
+# Replicates are folds, so all problems have as many.
+Problems = _axes("Problems", [key for key in Problem.model_fields if key != "folds"])
 Arms = _axes("Arms", _PATCHED)
 Arm = create_model("Arm", __base__=Table, name=(Text, ...), **_PATCH)
 
@@ -149,6 +178,20 @@ class Execution(Table):
     loaders: Annotated[int, Field(ge=0)] = 0
 
 
+class Claim(Table):
+    """[[claim]]: a published statement about one arm, to be checked."""
+
+    statement: Text
+    arm: Text | None = None
+    problem: Text | None = None
+    metric: Text | None = None
+    split: Literal["test", "validation", "train"] = "test"
+    at_least: float | None = None
+    at_most: float | None = None
+    equals: float | None = None
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+
+
 class SuiteFile(Table):
     """The whole file."""
 
@@ -161,6 +204,7 @@ class SuiteFile(Table):
     arm: Annotated[list[Arm], Field(min_length=1)] | None = None  # type: ignore[valid-type]
     tuning: Tuning = Field(default_factory=Tuning)
     compare: Compare
+    claim: Annotated[list[Claim], Field(min_length=1)] | None = None
     execution: Execution = Field(default_factory=Execution)
 
 
@@ -196,7 +240,7 @@ def keys_of(path: Path) -> tuple[str, ...]:
 
 def tables() -> list[Path]:
     """Every table of a suite, the top level first; the items of [[arm]] go by index 0."""
-    return [path for path in ((), *((key,) for key in keys_of(())), ("arm", 0)) if keys_of(path)]
+    return [path for path in ((), *((key,) for key in keys_of(())), ("arm", 0), ("claim", 0)) if keys_of(path)]
 
 
 def allowed(path: Path) -> str:
@@ -233,6 +277,8 @@ def _peel(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 
 def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
     for constraint in constraints:
+        if isinstance(constraint, CountOrAll):
+            return 'integer >= 1, or "all"'
         if isinstance(constraint, PartOf):
             return f'{constraint.kind} name, or {{use = "name", option = value}}'
     if get_origin(kind) is Literal:

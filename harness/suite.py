@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -11,6 +12,7 @@ from harness import names, pruning, schema, toml
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
+from harness.suite_claims import Claim, read_claims
 from harness.suite_arms import Variant, Variants, expand
 from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names, find
 from harness.suite_shape import check_shape
@@ -61,6 +63,8 @@ class Compare:
     epoch: Literal["best_validation", "last"] = "best_validation"
     untuned: bool = True
     primary: tuple[str, ...] = ()
+    folds: int | None = None
+    """Of which each replicate is one; None: replicates are drawn independently."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Suite:
     compare: Compare
     execution: Execution
     metric: PartInfo
+    claims: tuple[Claim, ...] = ()
 
 
 def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Suite:
@@ -145,11 +150,14 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
     _check_pruner(reading, settings)
+    _check_folds(reading)
+    _check_labels(reading)
     if variants:
         _check_compare(reading, variants)
+    claims = read_claims(reading, variants, metric) if variants else ()
     if reading.mistakes or variants is None or metric is None or executor is None:
         return None
-    return _build(reading, path, variants, tuple(settings), metric, executor)
+    return _build(reading, path, variants, tuple(settings), metric, executor, claims)
 
 
 def _check_file_name(reading: Reading, path: FilePath) -> None:
@@ -217,7 +225,7 @@ def _values(reading: Reading, parts: Mapping[str, Chosen], keys: Mapping[str, Pa
     fields = schema.Problem.model_fields
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in parts.items()}
     for key in fields:
-        if key not in schema.PART_KEYS:
+        if key not in schema.PART_KEYS and (key in keys or key not in schema.LATER_KEYS):
             values[key] = reading.get(keys[key], None) if key in keys else fields[key].default
     # A budget of [problems] takes the place of the one in [problem], whichever of the two it is.
     if "epochs" in keys and "steps" in keys:
@@ -234,6 +242,33 @@ def _check_budget(reading: Reading) -> None:
         later, earlier = (epochs, steps) if epochs.order > steps.order else (steps, epochs)
         message = "[problem] has both epochs and steps; exactly one sets the budget"
         reading.add("conflict", message, later, earlier, help="leave one of them out")
+
+
+def _check_folds(reading: Reading) -> None:
+    """Folds are the replicates, and each must have a study of its own: another's has seen its test examples."""
+    path: Path = ("problem", "folds")
+    if (folds := reading.get(path, None)) is None or not reading.sound(path):
+        return
+    replicates: Path = ("compare", "replicates")
+    if reading.get(replicates, folds) != folds and reading.sound(replicates):
+        places = reading.source.value(path), reading.source.value(replicates, "and here")
+        message = f"folds = {folds} makes {folds} replicates, one for each fold"
+        reading.add("conflict", message, *places, help="leave replicates out")
+    if reading.get(("compare", "claim"), "method") == "setting" and reading.get(("tuning", "trials"), 0):
+        places = reading.source.value(path), reading.source.value(("compare", "claim"), "and here")
+        message = "folds with claim = \"setting\": the one study would be tuned on what other folds test on"
+        reading.add("conflict", message, *places, help='leave claim out, which tunes anew in each fold')
+
+
+def _check_labels(reading: Reading) -> None:
+    """Label budgets take the place of a number of training examples."""
+    budgets = [("problem", "labels_per_class"), ("problems", "labels_per_class")]
+    sizes = [("problem", "train_examples"), ("problems", "train_examples")]
+    for labels, size in itertools.product(budgets, sizes):
+        if reading.source.at(labels) is not MISSING and reading.source.at(size) is not MISSING:
+            places = reading.source.key(labels), reading.source.key(size, "and here")
+            message = "labels_per_class and train_examples both say how many examples to train on"
+            reading.add("conflict", message, *places, help="leave one of them out")
 
 
 def _check_pruner(reading: Reading, settings: Sequence[Setting]) -> None:
@@ -314,6 +349,7 @@ def _build(
     settings: tuple[Setting, ...],
     metric: PartInfo,
     executor: Chosen,
+    claims: tuple[Claim, ...],
 ) -> Suite:
     file = schema.SuiteFile.model_validate(reading.source.values)
     arms = tuple(arm.name for arm in variants.arms)
@@ -321,6 +357,8 @@ def _build(
     others = tuple(arm for arm in arms if arm != baseline)
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
     names_of = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    folds = file.problem.folds
+    replicates = {"folds": folds, "replicates": folds or file.compare.replicates}
     chosen = {"executor": executor.use, "options": dict(executor.values), "origin": executor.info.origin}
     return Suite(
         path=path,
@@ -333,13 +371,15 @@ def _build(
         arms=arms,
         settings=settings,
         tuning=Tuning(**file.tuning.model_dump(exclude={"space"})),
-        compare=Compare(**{**file.compare.model_dump(), **names_of}),
+        compare=Compare(**{**file.compare.model_dump(), **names_of, **replicates}),
         execution=Execution(**{**file.execution.model_dump(), **chosen}),
         metric=metric,
+        claims=claims,
     )
 
 
 __all__ = [
+    "Claim",
     "Compare",
     "Execution",
     "Mistake",

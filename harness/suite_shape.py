@@ -88,7 +88,7 @@ def _cure(reading: Reading, path: Path) -> str:
 
 
 def _head(table: Path) -> str:
-    return "[[arm]]" if table[0] == "arm" else f"[{'.'.join(map(str, table))}]"
+    return f"[[{table[0]}]]" if table[0] in ("arm", "claim") else f"[{'.'.join(map(str, table))}]"
 
 
 def _table(reading: Reading, table: Path) -> str:
@@ -113,8 +113,8 @@ def _wrong_type(reading: Reading, path: Path, due: str) -> None:
 
 def _right_type(reading: Reading, path: Path, due: str) -> str:
     value, written = reading.source.at(path), reading.source.written(path)
-    if path == ("arm",):
-        return "for a list of arms write [[arm]]"
+    if path in (("arm",), ("claim",)):
+        return f"for a list of {path[0]}s write [[{path[0]}]]"
     if isinstance(value, list) and due == "a table":
         return f"write [{path[0]}]" + (", or [[arm]] for arms spelled out" if path == ("arms",) else "")
     if isinstance(value, list) and due == "an integer" and value:
@@ -158,6 +158,7 @@ def _empty(reading: Reading, path: Path) -> None:
 
 _REPORTS: dict[str, Callable[[Reading, Path], None]] = {
     "extra_forbidden": _unknown,
+    "count_or_all": _wrong_value,
     "greater_than": _out_of_range,
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,

@@ -130,6 +130,8 @@ def subject(path: Path, source: Source) -> str:
         name = source.at((*path[:2], "name"))
         head = f'arm "{name}"' if isinstance(name, str) else f"arm {int(path[1]) + 1}"
         rest = path[2:]
+    elif path[0] == "claim" and len(path) > 1:
+        head, rest = f"claim {int(path[1]) + 1}", path[2:]
     elif path[:2] == ("tuning", "space") and len(path) > 2:
         head, rest = "[tuning.space]", path[2:]
     elif not rest and not isinstance(source.at(path), dict | list):
@@ -238,7 +240,7 @@ def check_leaves(reading: Reading) -> None:
 
 def _free_text(path: Path) -> bool:
     """A question may say anything; the name of an arm has a rule of its own."""
-    return path == ("question",) or (path[0] == "arm" and path[2:] == ("name",))
+    return path == ("question",) or (path[0], path[2:]) in (("arm", ("name",)), ("claim", ("statement",)))
 
 
 def _refuse_not_finite(reading: Reading, path: Path) -> None:

@@ -87,7 +87,7 @@ def _final(plan: Plan, entry: Entry, metric: PartInfo) -> dict[str, Any]:
         "reason": entry.result["reason"],
         "run_id": entry.run_id,
         "weights_hash": entry.result.get("weights_hash"),
-        "n_examples": plan.facts[entry.label.problem].test,
+        "n_examples": plan.tested(entry.label.problem),
     }
 
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from harness import data, snapshot, spec, strategies
 from harness.catalog import Origin
-from harness.data import Division
+from harness.data import Division, Fold
 from harness.device import Clocks, reseed
 from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Metric, Predictions, Splits
@@ -123,6 +123,8 @@ def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, lo
         with_test=payload["phase"] == "final",
         device=device,
         loaders=loaders,
+        labels_per_class=problem.get("labels_per_class"),
+        fold=Fold(**payload["fold"]) if "fold" in payload else None,
     )
 
 

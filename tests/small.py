@@ -17,7 +17,7 @@ from tests.conftest import SUITE, changed, to_toml
 
 ORIGIN = Origin("small", "1.0", "small", "small.py", "ab" * 32)
 LR = Float(1e-3, 1.0, log=True)
-FACTS = DataFacts(240, 100, (4,), 2, ("left", "right"), {"train": "11" * 32, "test": "22" * 32})
+FACTS = DataFacts(240, 100, (4,), 2, ("left", "right"), {"train": "11" * 32, "test": "22" * 32}, (120, 120))
 Result = Mapping[str, Any]
 
 

@@ -242,3 +242,70 @@ def test_the_layout_in_memory_is_no_part_of_the_fingerprint():
     images = torch.arange(48.0).reshape(2, 2, 3, 4)
     labels = torch.zeros(2, dtype=torch.int64)
     assert fingerprint((images.contiguous(memory_format=torch.channels_last), labels)) == fingerprint((images, labels))
+
+
+# Folds and label budgets ---------------------------------------------------------------------------------------------
+
+
+def in_fold(index, *, of=4, made=None, seed=0, **given):
+    asked = {"train": None, "validation": 3, "with_test": True, **given}
+    return divide(made or splits(), seed=seed, fold=data.Fold(of, index, 7), **asked)
+
+
+@pytest.mark.parametrize(("examples", "classes", "of"), [(20, 4, 5), (23, 3, 4), (100, 7, 10), (9, 1, 2)])
+def test_folds_are_as_even_as_can_be_as_a_whole_and_in_each_class(examples, classes, of):
+    labels = torch.randint(classes, (examples,), generator=torch.Generator().manual_seed(1))
+    folds = data.assign_folds(examples, labels, of=of, seed=3)
+    sizes = torch.bincount(folds, minlength=of)
+    assert (sizes.sum(), sizes.max() - sizes.min() <= 1) == (examples, True)
+    for label in range(classes):
+        each = torch.bincount(folds[labels == label], minlength=of)
+        assert each.max() - each.min() <= 1
+    assert not torch.equal(folds, data.assign_folds(examples, labels, of=of, seed=4))
+    assert torch.equal(folds, data.assign_folds(examples, labels, of=of, seed=3))
+
+
+def test_every_example_is_tested_in_one_fold_and_never_trained_on_there():
+    tested = []
+    for index in range(4):
+        division = in_fold(index, seed=index)
+        inside = numbers(division.test)
+        assert sorted(numbers(division.train) + numbers(division.validation) + inside) == list(range(20))
+        assert sorted(pair(division.test)[1].tolist()).count(0) in (1, 2)
+        tested += inside
+    assert sorted(tested) == list(range(20))
+
+
+def test_the_data_sets_own_test_split_is_not_looked_at_in_folds():
+    assert all(number < 100 for number in numbers(in_fold(0).test))
+    assert in_fold(0, with_test=False).test is None
+
+
+def test_folds_of_a_regression_are_drawn_from_the_whole():
+    made = splits(labels=torch.arange(20.0), test=(torch.zeros(2, 1), torch.zeros(2)), classes=None)
+    tested = [numbers(in_fold(index, made=made).test) for index in range(4)]
+    assert sorted(sum(tested, [])) == list(range(20))
+    assert {len(fold) for fold in tested} == {5}
+
+
+def test_a_label_budget_has_so_many_of_each_class_and_is_part_of_a_larger_one():
+    def labelled(n):
+        return divide(splits(), seed=2, train=None, validation=4, with_test=False, labels_per_class=n)
+
+    small, large, whole = labelled(1), labelled(3), labelled("all")
+    for division, each in ((small, 1), (large, 3), (whole, 4)):
+        assert torch.bincount(pair(division.train)[1]).tolist() == [each] * 4
+        assert torch.bincount(pair(division.validation)[1]).tolist() == [1] * 4
+        assert numbers(division.validation) == numbers(small.validation)
+    assert set(numbers(small.train)) < set(numbers(large.train)) < set(numbers(whole.train))
+    assert not set(numbers(whole.train)) & set(numbers(whole.validation))
+
+
+def test_more_labels_than_there_are_in_a_class_are_refused():
+    with pytest.raises(ValueError, match="class 0 has 5 examples, 1 are for validation and 5 asked for training"):
+        divide(splits(), seed=0, train=None, validation=4, with_test=False, labels_per_class=5)
+
+
+def test_validation_that_does_not_come_out_even_has_one_more_of_the_first_classes():
+    division = divide(splits(), seed=0, train=None, validation=6, with_test=False, labels_per_class=2)
+    assert torch.bincount(pair(division.validation)[1]).tolist() == [2, 2, 1, 1]

@@ -49,8 +49,8 @@ def sections(text: str) -> dict[str, dict[str, list[str]]]:
     for line in text.partition("## Keys")[2].splitlines():
         if line.startswith("Top level"):
             name = ""
-        elif heading := re.match(r"`\[(\w+)\]`:", line):
-            name = heading[1]
+        elif heading := re.match(r"`\[(\w+)\]`:|`\[\[(\w+)\]\]`, once for", line):
+            name = heading[1] or heading[2]
         elif row := re.match(r"\| `(\w+)` \| *(.*?) *\| (.*) \|$", line):
             found.setdefault(name, {})[row[1]] = [row[2], row[3]]
     return found
@@ -62,6 +62,7 @@ TABLES: dict[str, type[schema.Table]] = {
     "problem": schema.Problem,
     "tuning": schema.Tuning,
     "compare": schema.Compare,
+    "claim": schema.Claim,
     "execution": schema.Execution,
 }
 
@@ -71,7 +72,7 @@ def keys(table: type[schema.Table]) -> dict[str, Any]:
     return {
         info.alias or name: ... if info.default is PydanticUndefined and info.default_factory is None else info.default
         for name, info in table.model_fields.items()
-        if not _is_table(info.annotation) and name not in ("problems", "arms", "arm")
+        if not _is_table(info.annotation) and name not in ("problems", "arms", "arm", "claim")
     }
 
 
@@ -108,7 +109,7 @@ def test_every_table_of_a_suite_is_explained(word):
 def test_every_word_that_a_key_takes_is_in_its_row():
     for name, table in TABLES.items():
         for key in keys(table):
-            path = tuple(filter(None, (name, key)))
+            path = tuple(step for step in (name, *([0] if name == "claim" else []), key) if step != "")
             words = schema.allowed(path).split(", ")
             if all(re.fullmatch(r"[a-z_0-9]+", word) for word in words) and words[0] not in (
                 "text",

@@ -33,11 +33,12 @@ Draw = Callable[[pd.DataFrame, View], Figure]
 def chart(
     draw: Draw, frame: pd.DataFrame, view: View, *, name: str, problem: str, title: str, caption: str, alt: str = ""
 ) -> Chart | None:
-    """The drawn chart, or None when there is nothing to draw."""
+    """The drawn chart, or None when there is nothing to draw; `problem` is empty where it is about several."""
     if frame.empty:
         return None
-    name = f"{name}{view.slug(problem)}"
-    title = f"{title}: {problem}" if len(view.problems) > 1 else title
+    if problem:
+        name = f"{name}{view.slug(problem)}"
+        title = f"{title}: {problem}" if len(view.problems) > 1 else title
     # A line must not end inside "n = 5".
     caption = caption.replace("n = ", "n\u00a0=\u00a0")
     alt = alt or f"{title}. {caption}"

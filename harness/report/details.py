@@ -93,7 +93,7 @@ def optimism(view: View) -> Table | None:
     studies = view.table("studies", "study_id")
     if studies.empty:
         return None
-    frame, measure = optimism_of(studies), view.measure
+    frame, measure = optimism_of(studies, folds=view.suite.compare.folds), view.measure
     unit = f", {measure.difference_unit}" if measure.difference_unit else ""
     columns = [
         *view.problem_column(),

@@ -28,6 +28,7 @@ REFERENCES = {
     ),
     "dewinter": ("de Winter 2013, Using the Student's t-test with extremely small sample sizes", ""),
     "colas": ("Colas et al. 2018, How many random seeds?", "https://arxiv.org/abs/1806.08295"),
+    "nadeau": ("Nadeau and Bengio 2003, Inference for the generalization error", ""),
     "sivaprasad": (
         "Sivaprasad et al. 2020, Optimizer benchmarking needs to account for hyperparameter tuning",
         "https://arxiv.org/abs/1910.11758",
@@ -81,6 +82,8 @@ def scope(view: View) -> list[tuple[str, str]]:
 def _unit_of_n(view: View) -> str:
     if view.suite.compare.claim == "setting":
         return "one final run: its own split and seeds"
+    if view.suite.compare.folds is not None:
+        return f"one fold of a stratified cross-validation{', with its own tuning study' if _tuned_anew(view) else ''}"
     return f"one replicate: its own split{', tuning study' if _tuned_anew(view) else ''} and seeds"
 
 
@@ -122,8 +125,11 @@ def _split(view: View) -> str:
     if values.get("validation_examples"):
         texts.append(f"{values['validation_examples']:,} validation examples, drawn anew in each replicate")
     sizes = sorted({int(size) for size in view.findings.finals["n_examples"].dropna()})
-    if sizes:
-        texts.append(f"{' or '.join(f'{size:,}' for size in sizes)} test examples, the same in all runs")
+    shown, folds = " or ".join(f"{size:,}" for size in sizes), view.suite.compare.folds
+    if sizes and folds is not None:
+        texts.append(f"tested on a fold of about {shown} training examples, each example in one of the {folds} folds")
+    elif sizes:
+        texts.append(f"{shown} test examples, the same in all runs")
     rule = view.suite.compare.epoch
     epoch = "the epoch that was best on validation" if rule == "best_validation" else "the last epoch"
     return "; ".join([*texts, f"the test set is read once per final run, at {epoch}"])
@@ -158,7 +164,8 @@ def _drops(setting: Setting) -> bool:
 
 def _fixed(view: View) -> str:
     study = "" if _tuned_anew(view) or not view.suite.tuning.trials else ", the tuning study"
-    return f"the test set, the machine{study}: no interval covers these"
+    tested = "the data that the folds are of" if view.suite.compare.folds is not None else "the test set"
+    return f"{tested}, the machine{study}: no interval covers these"
 
 
 def _runs(view: View) -> str:
@@ -181,7 +188,7 @@ def _design(view: View) -> str:
         f"{count(compare.replicates, 'replicate')}.",
         "Arms of a replicate share what the seed decides (split, order of examples, and initial weights where the "
         "model is the same), so they are paired."
-        if len(view.arms) > 1 and view.comparisons.get("paired", pd.Series(dtype=bool)).all()
+        if len(view.arms) > 1 and view.pairs.get("paired", pd.Series(dtype=bool)).all()
         else "",
         _studies(view),
         "The test split took no part in any choice.",
@@ -204,7 +211,7 @@ def _studies(view: View) -> str:
 
 
 def _pairs(view: View) -> pd.DataFrame:
-    rows = view.comparisons
+    rows = view.pairs
     return rows[rows["lo"].notna()] if "lo" in rows else rows.iloc[:0]
 
 
@@ -216,6 +223,8 @@ def _intervals(view: View) -> str:
     how = {
         "paired t": "the mean of the paired differences with Student's t-interval",
         "Welch t": "the difference of the means with Welch's t-interval",
+        "corrected paired t": "the mean of the paired differences with Student's t-interval, its variance corrected "
+        "for training sets that overlap (Nadeau and Bengio 2003)",
     }
     means = listed([how.get(method, method) for method in methods])
     margin = view.suite.compare.margin
@@ -239,8 +248,8 @@ def _adjustment(view: View) -> str:
         if family > 1
         else f"The one declared comparison is at {percent(level)}."
     )
-    others = " All other comparisons are exploratory and not adjusted." if len(view.comparisons) > len(primary) else ""
-    at_defaults = " Every arm was also run at its defaults." if UNTUNED in set(view.comparisons["setting"]) else ""
+    others = " All other comparisons are exploratory and not adjusted." if len(view.pairs) > len(primary) else ""
+    at_defaults = " Every arm was also run at its defaults." if UNTUNED in set(view.pairs["setting"]) else ""
     return text + others + at_defaults
 
 
@@ -248,7 +257,8 @@ def _tests(view: View) -> str:
     rows = _pairs(view)
     if rows.empty:
         return ""
-    texts = ["the exact sign-flip test with its smallest possible p", "wins with exact binomial intervals"]
+    texts = ["the exact sign-flip test with its smallest possible p"] if rows["p_signflip"].notna().any() else []
+    texts += ["wins with exact binomial intervals"]
     texts += ["two one-sided tests of equivalence"] if rows["p_tost"].notna().any() else []
     texts += ["the difference that so many replicates find with 80 % power"] if rows["mde80"].notna().any() else []
     return f"Also reported: {listed(texts)}."
@@ -274,4 +284,5 @@ def references(view: View) -> list[tuple[str, str]]:
     if len(rows):
         keys += ["dewinter"] if int(rows["n"].min()) <= 5 else []
         keys += ["colas"]
+    keys += ["nadeau"] if view.suite.compare.folds is not None else []
     return sorted(REFERENCES[key] for key in keys)

@@ -13,6 +13,7 @@ from harness.report.cost import cost
 from harness.report.curves import curves
 from harness.report.forest import forest
 from harness.report.layout import Table
+from harness.report.over import over
 from harness.report.sensitivity import sensitivity
 from harness.report.tuning import history
 from harness.report.values import slopes, values
@@ -51,7 +52,7 @@ def answers(view: View, *, primary: bool) -> list[Answer]:
             wording.tone(str(row["verdict"])),
         )
         for row in [*results.ordered_comparisons(view), *_other_kinds(view)]
-        if bool(row["primary"]) == primary
+        if (bool(row["primary"]) or row["kind"] == "claim") == primary
     ]
 
 
@@ -75,6 +76,7 @@ def sections(view: View) -> list[Section]:
     return [
         _differences(view),
         _values(view),
+        *_over(view),
         _curves(view),
         _tuning(view),
         _cost(view),
@@ -103,6 +105,13 @@ def _values(view: View) -> Section:
     charts = _charts(draw(view, problem) for problem in view.problems for draw in (values, slopes))
     lead = "" if charts else "No final run has a value yet."
     return Section("values", "Results per arm", lead, charts, _tables([results.summary(view)]))
+
+
+def _over(view: View) -> list[Section]:
+    """Only where problems differ in something that has an order."""
+    charts = over(view)
+    lead = "Whether the answer holds for more or less of it. Verdicts are made for each problem apart."
+    return [Section("over", "Along the axis", lead, tuple(charts))] if charts else []
 
 
 def _curves(view: View) -> Section:

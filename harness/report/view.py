@@ -132,6 +132,11 @@ class View:
         return self.table("comparisons", "kind", "primary", "problem", "arm", "setting", "verdict", "sentence")
 
     @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """The verdicts that compare two arms."""
+        return self.comparisons[self.comparisons["kind"] == "pair"]
+
+    @cached_property
     def primary(self) -> pd.DataFrame:
         """The verdicts that the suite declared."""
         return self.comparisons[self.comparisons["primary"].astype(bool)]

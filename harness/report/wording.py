@@ -11,6 +11,8 @@ VERDICTS = {
     "worse": "worse",
     "identical": "identical",
     "not_compared": "not compared",
+    "reproduced": "reproduced",
+    "not_reproduced": "not reproduced",
 }
 TONES = {
     "better": "good",

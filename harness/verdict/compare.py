@@ -69,6 +69,7 @@ class _Asked:
             setting=question.setting,
             sign=self.metric.sign,
             paired="split" in self.streams(question).split(", "),
+            folds=self.compare.folds,
         )
 
 
@@ -205,15 +206,17 @@ def _numbers(asked: _Asked, question: _Question, pair: Pair, alpha: float) -> di
         "hi": hi,
         "p_t": estimate.p(),
         "p_superior": p_superior(asked.metric.sign * pair.arm.values, asked.metric.sign * pair.baseline.values),
-        "mde80": detectable(estimate.sd, pair.n, alpha=alpha, paired=pair.paired),
+        "mde80": detectable(estimate.sd, pair.n, alpha=alpha, paired=pair.paired, folds=pair.folds),
     }
     if pair.paired:
         won = wins(pair.d)
-        numbers |= {"p_signflip": sign_flip(pair.d, seed=_seed(asked, question)), "p_floor": sign_flip_floor(pair.n)}
+        if pair.folds is None:  # flipping signs asks for independent differences
+            p = sign_flip(pair.d, seed=_seed(asked, question))
+            numbers |= {"p_signflip": p, "p_floor": sign_flip_floor(pair.n)}
         numbers |= {"wins": won.k, "wins_n": won.n, "wins_lo": won.lo, "wins_hi": won.hi}
     if margin is not None:
         numbers["p_tost"] = estimate.p_tost(margin)
-    if margin:
+    if margin and pair.folds is None:
         more = more_replicates(estimate.sd, pair.n, margin=margin, alpha=alpha, paired=pair.paired)
         numbers |= {"more": more.about, "more_lo": more.lo, "more_hi": more.hi}
     return numbers
@@ -235,7 +238,7 @@ def _blank(asked: _Asked, question: _Question, pair: Pair, alpha: float, code: C
         "failed_arm": pair.arm.failed,
         "failed_baseline": pair.baseline.failed,
         "level": 1 - alpha,
-        "method": "none" if code in ("identical", "not_compared") else "paired t" if pair.paired else "Welch t",
+        "method": "none" if code in ("identical", "not_compared") else _method(pair),
         "margin": asked.compare.margin,
         "agree": 0,
         "analyses": 0,
@@ -244,6 +247,12 @@ def _blank(asked: _Asked, question: _Question, pair: Pair, alpha: float, code: C
     }
     missing: dict[str, Any] = {field.name: None for field in dataclasses.fields(Verdict)}
     return Verdict(**(missing | dataclasses.asdict(question) | known))
+
+
+def _method(pair: Pair) -> str:
+    if not pair.paired:
+        return "Welch t"
+    return "paired t" if pair.folds is None else "corrected paired t"
 
 
 def _facts(asked: _Asked, question: _Question, pair: Pair, reason: str) -> Facts:

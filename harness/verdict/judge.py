@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from harness.verdict.claims import claims_in_words, judge_claims
 from harness.verdict.compare import compare
 from harness.verdict.format import Measure
 from harness.verdict.headline import headline
@@ -58,10 +59,13 @@ def judge(
         context=context,
         paired_on=partial(_paired_on, suite),
     )
+    measures = {str(name): Measure.from_row(row.to_dict()) for name, row in described.iterrows()}
+    claims = judge_claims(suite, tables, scores, measures)
+    compared = headline(verdicts, metric=measure, context=context) if len(suite.arms) > 1 or not claims else ""
     return Judgement(
-        headline=headline(verdicts, metric=measure, context=context),
-        verdicts=tuple(verdicts),
-        summary=summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim),
+        headline=f"{compared} {claims_in_words(claims)}".strip(),
+        verdicts=(*verdicts, *claims),
+        summary=summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim, folds=chosen.folds),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )
 

@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     from harness.hookspecs import Plain
     from harness.suite import Setting, Suite
 
-Code = Literal["better", "worse", "equivalent", "better_small", "worse_small", "undecided", "identical", "not_compared"]
+Code = Literal[
+    "better",
+    "worse",
+    "equivalent",
+    "better_small",
+    "worse_small",
+    "undecided",
+    "identical",
+    "not_compared",
+    "reproduced",
+    "not_reproduced",
+]
 CLAIMED: tuple[Code, ...] = ("better", "worse", "equivalent", "better_small", "worse_small")
 """The codes that claim something about the difference."""
 
@@ -37,13 +48,14 @@ class Verdict:
 
     question: str
     kind: str
-    """`pair`: one arm against another on one problem."""
+    """`pair`: one arm against another on one problem; `claim`: one arm against a published value."""
     primary: bool
     """Part of the family that the suite declared; the others are exploratory and not adjusted."""
     family_size: int
     problem: str
     arm: str
     baseline: str
+    """The other arm; of a claim what is claimed, in words."""
     metric: str
     split: str
     setting: str

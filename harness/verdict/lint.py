@@ -69,7 +69,7 @@ def lint(
     metric: Measure,
     plugin_hashes: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Remark, ...]:
-    """All remarks on the results, by code: H001 to H004, H007 to H009, H011, H014 and H015."""
+    """All remarks on the results, by code: H001 to H004, H007 to H009, H011, H014, H015 and H020."""
     evidence = Evidence(suite, tables, finals, verdicts, metric, plugin_hashes or {})
     return tuple(remark for rule in RULES for remark in rule(evidence))
 
@@ -240,6 +240,14 @@ def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
             )
 
 
+def folds_overlap(evidence: Evidence) -> Iterator[Remark]:
+    """H020: replicates are folds."""
+    if (folds := evidence.suite.compare.folds) is not None:
+        message = f"the {folds} replicates are folds of one cross-validation, whose training sets overlap"
+        remedy = "intervals are corrected for it; independent replicates on a test set of its own rest on less"
+        yield Remark("H020", "N", message, remedy)
+
+
 RULES: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     few_replicates,
     one_study,
@@ -252,4 +260,5 @@ RULES: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     still_rising,
     unpaired,
     rests_on_one,
+    folds_overlap,
 )

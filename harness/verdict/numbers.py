@@ -74,8 +74,14 @@ class Estimate:
         )
 
 
-def mean_of(x: Floats) -> Estimate:
-    """The mean of n values; with n = 1 it has no spread, with n = 0 it does not exist."""
+def mean_of(x: Floats, *, folds: int | None = None) -> Estimate:
+    """The mean of n values; with n = 1 it has no spread, with n = 0 it does not exist.
+
+    Args:
+        folds: of a cross-validation that the values come from. Training sets of folds overlap, so the variance of the
+            mean is sd^2 (1/n + 1/(folds - 1)): Nadeau and Bengio 2003, Machine Learning 52, equation 9, where
+            1/(folds - 1) is the ratio of tested to trained examples.
+    """
     n = len(x)
     if n == 0:
         return Estimate(NAN, NAN, NAN, NAN)
@@ -83,7 +89,12 @@ def mean_of(x: Floats) -> Estimate:
     if n == 1:
         return Estimate(mean, NAN, NAN, NAN)
     sd = _sd(x)
-    return Estimate(mean, sd, sd / math.sqrt(n), n - 1)
+    return Estimate(mean, sd, sd * math.sqrt(variance_factor(n, folds)), n - 1)
+
+
+def variance_factor(n: int, folds: int | None) -> float:
+    """Variance of the mean of n values by that of one value: 1/n, more where the values come from folds."""
+    return 1 / n if folds is None else 1 / n + 1 / (folds - 1)
 
 
 def welch(a: Floats, b: Floats) -> Estimate:

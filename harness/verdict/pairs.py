@@ -57,6 +57,8 @@ class Pair:
     sign: int
     """-1 for a metric to be minimised."""
     paired: bool
+    folds: int | None = None
+    """Of the cross-validation that the replicates are; None: they are drawn independently."""
 
     @property
     def n(self) -> int:
@@ -80,7 +82,7 @@ class Pair:
 
     def estimate(self) -> Estimate:
         """The mean difference by the analysis that the pairing allows."""
-        return mean_of(self.d) if self.paired else self.welch()
+        return mean_of(self.d, folds=self.folds) if self.paired else self.welch()
 
     def welch(self) -> Estimate:
         """The mean difference as if the sides were independent."""
@@ -103,7 +105,15 @@ class Pair:
 
 
 def pair_of(
-    finals: pd.DataFrame, *, problem: str, arm: str, baseline: str, setting: str, sign: int, paired: bool = True
+    finals: pd.DataFrame,
+    *,
+    problem: str,
+    arm: str,
+    baseline: str,
+    setting: str,
+    sign: int,
+    paired: bool = True,
+    folds: int | None = None,
 ) -> Pair:
     """The runs of two arms on one problem in one setting; paired, only replicates that both arms have."""
     here = finals[(finals["problem"] == problem) & (finals["setting"] == setting)]
@@ -113,7 +123,7 @@ def pair_of(
         one, other = (
             side.keep(np.array([i in both for i in side.replicates], dtype=np.bool_)) for side in (one, other)
         )
-    return Pair(arm=one, baseline=other, sign=sign, paired=paired)
+    return Pair(arm=one, baseline=other, sign=sign, paired=paired, folds=folds)
 
 
 def _side(rows: pd.DataFrame) -> Side:

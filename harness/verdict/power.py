@@ -9,20 +9,26 @@ from functools import lru_cache
 from scipy import stats
 from scipy.optimize import brentq
 
+from harness.verdict.numbers import variance_factor
+
 POWER = 0.8
 # Above this n the t distributions are normal to four digits.
 LARGE_N = 2000
 
 
-def detectable(sd: float, n: int, *, alpha: float = 0.05, paired: bool = True) -> float:
+def detectable(
+    sd: float, n: int, *, alpha: float = 0.05, paired: bool = True, folds: int | None = None
+) -> float:
     """The true difference that a two-sided t test at `alpha` finds in 4 of 5 cases; nan below n = 2.
 
     Args:
         sd: of the n paired differences; unpaired, of the values within a group of n.
+        folds: of the cross-validation that paired differences come from.
     """
     if n < 2 or math.isnan(sd):
         return math.nan
-    return _noncentrality(n - 1 if paired else 2 * n - 2, alpha) * sd * math.sqrt((1 if paired else 2) / n)
+    factor = variance_factor(n, folds) if paired else 2 / n
+    return _noncentrality(n - 1 if paired else 2 * n - 2, alpha) * sd * math.sqrt(factor)
 
 
 @lru_cache(maxsize=4096)

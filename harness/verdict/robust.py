@@ -56,7 +56,8 @@ class Analysis:
 def robustness(pair: Pair, verdict: Code, rule: Rule, *, seed: int) -> tuple[Analysis, ...]:
     """The same question asked in other ways, for a pair that has a verdict.
 
-    Welch's interval as if unpaired; flipping signs (only where n differences can reach the error rate at all); the
+    Welch's interval as if unpaired; flipping signs (only where n differences can reach the error rate at all); neither
+    for folds, which are not independent; the
     median difference (only for a claim: it has no interval); each replicate left out (from n = 4); failed replicates
     left out. An analysis supports a verdict when it gives the same word, or the full claim where the verdict is the
     small one. The other epoch rule is not among them: the test set is read once, at the epoch of the declared rule.
@@ -76,11 +77,11 @@ def _supports(code: Code, verdict: Code) -> bool:
 
 
 def _unpaired(pair: Pair, rule: Rule) -> dict[str, Code]:
-    return {"unpaired (Welch)": rule.of(pair.welch())} if pair.paired else {}
+    return {"unpaired (Welch)": rule.of(pair.welch())} if pair.paired and pair.folds is None else {}
 
 
 def _sign_flip(pair: Pair, rule: Rule, seed: int) -> dict[str, Code]:
-    if not pair.paired or sign_flip_floor(pair.n) >= rule.alpha:
+    if not pair.paired or pair.folds is not None or sign_flip_floor(pair.n) >= rule.alpha:
         return {}
     d = pair.d
     mean = float(np.mean(d))

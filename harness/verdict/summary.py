@@ -21,7 +21,14 @@ SUMMARY_COLUMNS = (
 OPTIMISM_COLUMNS = ("problem", "arm", "n", "mean", "sd", "lo", "hi", "level")
 
 
-def summarise(values: pd.DataFrame, *, epoch_rule: str, claim: str = "method", split: str = "test") -> pd.DataFrame:
+def summarise(
+    values: pd.DataFrame,
+    *,
+    epoch_rule: str,
+    claim: str = "method",
+    split: str = "test",
+    folds: int | None = None,
+) -> pd.DataFrame:
     """The table `summary`: one row per (problem, arm, setting, metric), sorted.
 
     Failed runs count at the metric's floor in all columns but `mean_ok`; without a floor those columns are missing
@@ -32,12 +39,14 @@ def summarise(values: pd.DataFrame, *, epoch_rule: str, claim: str = "method", s
         epoch_rule: which epoch's test value counts, as the suite declares it.
         claim: `method` when a replicate is the unit, `setting` when a final run is.
         split: the split of the values.
+        folds: of the cross-validation that the replicates are.
     """
-    said = {"split": split, "epoch_rule": epoch_rule, "unit": "run" if claim == "setting" else "replicate"}
-    return _by_group(values, SUMMARY_KEY, SUMMARY_COLUMNS, lambda rows: said | _values(rows))
+    unit = "run" if claim == "setting" else "replicate" if folds is None else "fold"
+    said = {"split": split, "epoch_rule": epoch_rule, "unit": unit}
+    return _by_group(values, SUMMARY_KEY, SUMMARY_COLUMNS, lambda rows: said | _values(rows, folds))
 
 
-def _values(rows: pd.DataFrame) -> dict[str, Any]:
+def _values(rows: pd.DataFrame, folds: int | None) -> dict[str, Any]:
     counted = _floats(rows["counted"])
     ok = _floats(rows["value"])[(rows["status"] == "ok").to_numpy(dtype=bool)]
     finished = ok[np.isfinite(ok)]
@@ -45,11 +54,11 @@ def _values(rows: pd.DataFrame) -> dict[str, Any]:
         name: float(measure(counted)) if np.isfinite(counted).all() else NAN
         for name, measure in (("median", np.median), ("min", np.min), ("max", np.max))
     }
-    row = {"n": len(rows), "n_ok": len(finished), "mean_ok": mean_of(finished).mean} | order | _mean(counted)
-    return row | {"method": "none" if np.isnan(row["lo"]) else "t"}
+    row = {"n": len(rows), "n_ok": len(finished), "mean_ok": mean_of(finished).mean} | order | _mean(counted, folds)
+    return row | {"method": "none" if np.isnan(row["lo"]) else "t" if folds is None else "corrected t"}
 
 
-def optimism(studies: pd.DataFrame) -> pd.DataFrame:
+def optimism(studies: pd.DataFrame, *, folds: int | None = None) -> pd.DataFrame:
     """By how much studies looked better than the retrained runs: one row per (problem, arm), sorted.
 
     Optimism is the winner's validation value in the study minus that of its final run, turned so that positive means
@@ -59,13 +68,13 @@ def optimism(studies: pd.DataFrame) -> pd.DataFrame:
     gaps = studies.assign(gap=sign * (_floats(studies["best_value"]) - _floats(studies["final_value"])))
     known = gaps[np.isfinite(_floats(gaps["gap"]))]
     return _by_group(
-        known, ("problem", "arm"), OPTIMISM_COLUMNS, lambda rows: {"n": len(rows)} | _mean(_floats(rows["gap"]))
+        known, ("problem", "arm"), OPTIMISM_COLUMNS, lambda rows: {"n": len(rows)} | _mean(_floats(rows["gap"]), folds)
     )
 
 
-def _mean(x: Floats) -> dict[str, float]:
+def _mean(x: Floats, folds: int | None) -> dict[str, float]:
     """Mean, sd and interval; nan where a value is missing, and no interval below 3 values."""
-    estimate = mean_of(x)
+    estimate = mean_of(x, folds=folds)
     lo, hi = estimate.interval(1 - LEVEL) if len(x) >= SMALLEST_N else (NAN, NAN)
     return {"mean": estimate.mean, "sd": estimate.sd, "lo": lo, "hi": hi, "level": LEVEL}
 

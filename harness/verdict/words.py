@@ -12,6 +12,8 @@ from harness.verdict.power import detectable
 PREVIEW = (5, 10, 20, 40)
 """Replicates for which an undecided verdict without a margin tells what could be found."""
 
+FOLDS = "corrected paired t"
+"""The method of verdicts whose replicates are folds."""
 CLAIMS = {"method": "claim: method", "setting": "claim: setting", "defaults": "claim: at their defaults"}
 
 
@@ -63,8 +65,8 @@ def row_decimals(verdict: Verdict, metric: Measure) -> int:
 
 
 def units(verdict: Verdict, n: int) -> str:
-    """`5 replicates`, or `5 runs` where only final runs are repeated."""
-    return count(n, "run" if verdict.claim == "setting" else "replicate")
+    """`5 replicates`, `5 folds`, or `5 runs` where only final runs are repeated."""
+    return count(n, "run" if verdict.claim == "setting" else "fold" if verdict.method == FOLDS else "replicate")
 
 
 def floor_of(metric: Measure) -> str:
@@ -119,6 +121,7 @@ def _difference(verdict: Verdict, metric: Measure, facts: Facts) -> str:
 
 def _method(verdict: Verdict) -> str:
     name = "t-interval" if verdict.paired else "Welch t-interval"
+    name += " corrected for overlapping training sets" if verdict.method == FOLDS else ""
     family = f", Bonferroni over {verdict.family_size} comparisons" if verdict.family_size > 1 else ""
     return f"{percent(verdict.level)} {name}{family}"
 
@@ -136,6 +139,8 @@ def _outlook(verdict: Verdict, metric: Measure) -> str:
     assert verdict.mde80 is not None
     assert verdict.sd is not None
     found = f"n = {verdict.n} finds a difference of {metric.roughly(verdict.mde80)} in 4 of 5 cases"
+    if verdict.method == FOLDS:
+        return f"{found}; more folds of the same data would hardly find less"
     if verdict.more is None or not verdict.margin:
         sizes = [(n, detectable(verdict.sd, n, alpha=verdict.alpha, paired=verdict.paired)) for n in PREVIEW]
         return f"{found}; {listed([f'n = {n} one of {metric.roughly(size)}' for n, size in sizes if n != verdict.n])}"

@@ -1,0 +1,167 @@
+"""How the answer changes along an axis of problems: more data, more labels, a longer budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from harness.report.chart import Chart, chart
+from harness.report.plotting import (
+    canvas,
+    category_axis,
+    few_ticks,
+    handle,
+    legend,
+    legend_height,
+    log_axis,
+    place,
+    tagged,
+)
+from harness.report.scale import scale_of, stretched
+from harness.report.view import View, short
+from harness.verdict.format import count, listed
+
+AXES = {
+    "train_examples": "training examples",
+    "labels_per_class": "labels per class",
+    "epochs": "training budget (epochs)",
+    "steps": "training budget (steps)",
+    "batch_size": "batch size",
+}
+COLUMNS = ["axis", "problem", "setting", "arm", "x", "x_text", "mean", "lo", "hi", "n", "unit"]
+WIDE_RATIO = 8
+"""An axis whose ends differ by more than this is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Problems that differ in one key alone, by its value."""
+
+    axis: str
+    problems: Mapping[str, Any]
+    rest: str
+    """What tells these problems from those of another series; empty where there is one only."""
+
+
+def series(view: View) -> list[Series]:
+    """Every axis along which problems differ, for each combination of all else."""
+    values = {setting.problem: dict(setting.values) for setting in reversed(view.suite.settings)}
+    found = []
+    for axis in AXES:
+        groups: dict[str, dict[str, Any]] = {}
+        for problem in view.problems:
+            rest = {key: value for key, value in values[problem].items() if key != axis}
+            groups.setdefault(repr(sorted(rest.items())), {})[problem] = values[problem].get(axis)
+        known = [group for group in groups.values() if len(group) > 1 and None not in group.values()]
+        found += [Series(axis, group, f", {list(group)[0]} and on" if len(known) > 1 else "") for group in known]
+    return found
+
+
+def over(view: View) -> list[Chart]:
+    """A chart for each axis; none where problems differ in nothing that can be put in order."""
+    charts = [_chart(view, number, one) for number, one in enumerate(series(view))]
+    return [made for made in charts if made is not None]
+
+
+def _chart(view: View, number: int, one: Series) -> Chart | None:
+    frame = over_frame(view, one)
+    words, what = view.measure.words, AXES[one.axis].partition(" (")[0]
+    sizes = sorted({int(n) for n in frame["n"]}) or [0]
+    n = count(sizes[0], "replicate") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
+    scale = scale_of(view.measure, frame[["mean", "lo", "hi"]].to_numpy(float).ravel())
+    return chart(
+        _draw,
+        frame,
+        view,
+        name="over-" + one.axis.replace("_", "-") + (f"-{number + 1}" if one.rest else ""),
+        problem="",
+        title=f"Test {words} over {what}{one.rest}",
+        caption=f"Mean of the final runs ({view.main_setting}) with its 95 % t-interval, at {listed(_texts(frame))} "
+        f"({what}). n = {n} per arm and point. Bars of two arms that overlap say nothing about a difference, since "
+        f"runs are paired. {stretched(scale)}".strip(),
+    )
+
+
+def _texts(frame: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(frame.sort_values("x")["x_text"]))
+
+
+def over_frame(view: View, one: Series) -> pd.DataFrame:
+    """What is plotted: mean and interval by arm and value of the axis, in the unit of the axis of values."""
+    summary = view.table("summary", "problem", "setting", "arm", "metric", "mean", "lo", "hi", "n")
+    summary = summary[(summary["metric"] == view.measure.name) & (summary["setting"] == view.main_setting)]
+    numeric = all(isinstance(value, int | float) for value in one.problems.values())
+    rows = []
+    for at, (problem, value) in enumerate(one.problems.items()):
+        for _, row in summary[(summary["problem"] == problem) & summary["mean"].notna()].iterrows():
+            numbers = {name: view.measure.factor * float(row[name]) for name in ("mean", "lo", "hi")}
+            text = f"{value:,}" if isinstance(value, int) else str(value)
+            place_of = {"x": float(value) if numeric else float(at), "x_text": text}
+            same = {"axis": one.axis, "problem": problem, "setting": view.main_setting, "arm": row["arm"]}
+            rows.append({**same, **place_of, **numbers, "n": int(row["n"]), "unit": view.measure.value_unit})
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    places = {arm: at for at, arm in enumerate(view.arms)}
+    return frame.sort_values(["arm", "x"], key=lambda c: c.map(places) if c.name == "arm" else c)
+
+
+def _draw(frame: pd.DataFrame, view: View) -> Figure:
+    arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
+    top = legend_height(len(arms)) if len(arms) > 1 else 0.05
+    figure = canvas(top + 0.2 + 3.0 + 0.65)
+    if len(arms) > 1:
+        handles = [handle(view.styles[arm], short(arm)) for arm in arms]
+        legend(figure, handles, [view.styles[arm].gid for arm in arms], top=0.02)
+    axes = place(figure, 0.85, top + 0.2, 7.6, 3.0)
+    numeric = not _named(frame)
+    wide = numeric and frame["x"].min() > 0 and frame["x"].max() > WIDE_RATIO * frame["x"].min()
+    if wide:
+        axes.set_xscale("log")
+    for at, arm in enumerate(arms):
+        with tagged(axes, view.styles[arm].gid):
+            _arm(axes, frame[frame["arm"] == arm], view, arm, share=_aside(at, len(arms)), wide=wide, whole=frame)
+    _finish(axes, frame, view, wide=wide)
+    return figure
+
+
+def _named(frame: pd.DataFrame) -> bool:
+    return any(not text.replace(",", "").replace(".", "").isdigit() for text in frame["x_text"])
+
+
+def _aside(at: int, arms: int) -> float:
+    """Where an arm stands beside its point, in shares of the axis, so that bars do not cover each other."""
+    return (at - (arms - 1) / 2) * min(0.012, 0.08 / max(1, arms))
+
+
+def _arm(
+    axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, share: float, wide: bool, whole: pd.DataFrame
+) -> None:
+    style, low, high = view.styles[arm], float(whole["x"].min()), float(whole["x"].max())
+    x = rows["x"].astype(float)
+    x = x * (high / low) ** share if wide else x + share * (high - low)
+    axes.plot(x, rows["mean"].astype(float), color=style.colour, linewidth=1.6, zorder=3)
+    axes.vlines(x, rows["lo"].astype(float), rows["hi"].astype(float), color=style.colour, linewidth=2.0, zorder=3)
+    look: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": 7, "zorder": 4}
+    axes.plot(x, rows["mean"].astype(float), color=style.colour, mec="#ffffff", mew=0.8, **look)
+
+
+def _finish(axes: Axes, frame: pd.DataFrame, view: View, *, wide: bool) -> None:
+    values = frame[["mean", "lo", "hi"]].to_numpy(float).ravel()
+    scale = scale_of(view.measure, values)
+    scale.apply(axes, values)
+    axes.set_ylabel(scale.label("test"))
+    axes.set_xlabel(AXES[str(frame["axis"].iat[0])] + (", log scale" if wide else ""))
+    distinct = sorted(set(frame["x"].astype(float)))
+    if _named(frame):
+        category_axis(axes.xaxis, _texts(frame))
+    elif len(distinct) <= 8:
+        axes.set_xticks(distinct, labels=_texts(frame))
+        axes.minorticks_off()
+    elif wide:
+        log_axis(axes.xaxis)
+    else:
+        few_ticks(axes.xaxis, 7)

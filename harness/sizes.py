@@ -1,0 +1,112 @@
+"""How many examples each run trains on, validates on and is tested on, and whether the data set has as many."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness import toml
+from harness.diagnostics import Mistake, Place
+
+if TYPE_CHECKING:
+    from harness.plan import DataFacts, Plan
+    from harness.suite import Setting, Suite
+
+
+def balanced_shares(examples: int, classes: int) -> list[int]:
+    """How many of so many examples each class has: equal numbers, the first classes one more where it does not come out
+    even."""
+    return [examples // classes + (label < examples % classes) for label in range(classes)]
+
+
+def used(values: Mapping[str, Any], facts: DataFacts, pool: int) -> int:
+    """Training examples of a run."""
+    labels = values.get("labels_per_class")
+    if labels not in (None, "all"):
+        return int(labels) * (facts.classes or 1)  # type: ignore[arg-type]
+    return int(values["train_examples"] or pool - values["validation_examples"])
+
+
+def mistakes(plan: Plan) -> Iterator[Mistake]:
+    """More examples asked for than there are."""
+    for setting in plan.suite.settings:
+        values, facts = setting.values, plan.facts[setting.problem]
+        found = list(_fold_mistakes(plan, setting, facts)) or list(_label_mistakes(plan, setting, facts))
+        yield from found or _example_mistakes(plan, setting, facts)
+
+
+def _example_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
+    values: Mapping[str, Any] = setting.values
+    validation, train, pool = values["validation_examples"], values["train_examples"], plan.pool(setting.problem)
+    left, name = pool - validation, values["dataset"]["use"]
+    has = f"'{name}' has {pool} training examples" + (" outside a fold" if plan.suite.compare.folds else "")
+    if left < 1:
+        yield _too_many(plan.suite, "validation_examples", validation, f"1 to {pool - 1}: {has} in all")
+    elif train is not None and train > left:
+        yield _too_many(plan.suite, "train_examples", train, f"1 to {left}: {has}, {validation} are for validation")
+    elif values["batch_size"] > (size := used(values, facts, pool)):
+        yield _too_many(plan.suite, "batch_size", values["batch_size"], f"1 to {size}, the size of the training set")
+
+
+def _fold_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
+    """Each fold needs an example of each class, and each class one outside it."""
+    folds, name = plan.suite.compare.folds, setting.values["dataset"]["use"]  # type: ignore[index,call-overload]
+    if folds is None:
+        return
+    if facts.classes is not None and facts.class_counts is None:
+        message = f"folds need a data set in memory, and '{name}' is not"
+        yield Mistake("conflict", message, (_place(plan.suite, "folds"),), help="leave folds out")
+        return
+    counts = facts.class_counts or (facts.train,)
+    smallest = min(range(len(counts)), key=counts.__getitem__)
+    if folds > counts[smallest]:
+        whose = f"class {_class_name(facts, smallest)} of" if facts.class_counts else ""
+        allowed = f"2 to {counts[smallest]}: {whose} '{name}' has {counts[smallest]} training examples".replace("  ", " ")
+        yield _too_many(plan.suite, "folds", folds, allowed)
+
+
+def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
+    """A label budget must be had in every class, beside the examples for validation."""
+    values: Mapping[str, Any] = setting.values
+    labels, name = values.get("labels_per_class"), values["dataset"]["use"]
+    if labels is None:
+        return
+    if facts.classes is None or facts.class_counts is None:
+        why = "is a regression" if facts.classes is None else "is not in memory"
+        message = f"labels_per_class needs a data set with classes in memory, and '{name}' {why}"
+        place = _place(plan.suite, "labels_per_class")
+        yield Mistake("conflict", message, (place,), help="write train_examples instead")
+        return
+    folds = plan.suite.compare.folds
+    there = [count - math.ceil(count / folds) if folds else count for count in facts.class_counts]
+    shares = balanced_shares(values["validation_examples"], facts.classes)
+    left = [count - share for count, share in zip(there, shares, strict=True)]
+    fewest = min(range(len(left)), key=left.__getitem__)
+    said = f"class {_class_name(facts, fewest)} of '{name}' has {there[fewest]} training examples"
+    if left[fewest] < 1:
+        most = min(there) * facts.classes - facts.classes
+        yield _too_many(plan.suite, "validation_examples", values["validation_examples"], f"1 to {most}: {said}")
+    elif labels != "all" and labels > left[fewest]:
+        allowed = f"1 to {left[fewest]}, or \"all\": {said}, {shares[fewest]} are for validation"
+        yield _too_many(plan.suite, "labels_per_class", labels, allowed)
+    elif values["batch_size"] > (size := used(values, facts, plan.pool(setting.problem))):
+        yield _too_many(plan.suite, "batch_size", values["batch_size"], f"1 to {size}, the size of the training set")
+
+
+def _class_name(facts: DataFacts, label: int) -> str:
+    return repr(facts.class_names[label]) if facts.class_names else str(label)
+
+
+def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
+    """The mistake, at the key where the file has it, else at the file."""
+    message = f"{key} is {found}, more than there are"
+    return Mistake("out-of-range", message, (_place(suite, key),), allowed=allowed)
+
+
+def _place(suite: Suite, key: str) -> Place:
+    document = toml.parse(suite.text, str(suite.path))
+    paths = [path for path in (("problem", key), ("problems", key)) if path in document.entries]
+    return document.place(document.entries[paths[0]].value) if paths else document.whole()
+
+
