@@ -17,7 +17,7 @@ def main() -> NoReturn:
             command()
     except interrupts.Interrupted as interrupted:
         sys.stderr.write(f"{interrupts.WORDS}\n")
-        sys.exit(128 + interrupted.number)
+        sys.exit(interrupts.exit_code(interrupted.number))
 
 
 if __name__ == "__main__":

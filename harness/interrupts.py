@@ -16,6 +16,11 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WORDS = "interrupted; finished runs are kept, the same command goes on"
 
 
+def exit_code(number: int) -> int:
+    """Of a command that a signal ended: 130 for Ctrl-C, and 143 where it was asked to end or its terminal was closed."""
+    return 128 + (number if number == signal.SIGINT else signal.SIGTERM)
+
+
 class Interrupted(BaseException):
     """A signal asked the command to end; its number is in `number`."""
 

@@ -136,7 +136,6 @@ def test_a_regression_has_no_label_budget_but_may_have_folds(tmp_path):
 
 
 def test_a_suite_with_mistakes_of_size_is_refused_as_a_whole(project):
-    project.plugin("tiny", __import__("tests.conftest", fromlist=["TINY"]).TINY)
     result = project.write(suite={"problem.folds": 121, "compare.replicates": None}).run("plan", "suite.toml")
     assert result.code == SuiteError.exit_code
     assert "folds is 121, more than there are" in result.err

@@ -195,4 +195,4 @@ def _internal() -> NoReturn:
 
 def _interrupted(number: int) -> NoReturn:
     _last_words(interrupts.WORDS)
-    sys.exit(128 + number)
+    sys.exit(interrupts.exit_code(number))

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import checkpoints, interrupts
+from harness.errors import ResultsError
 from harness.execute import Job, Outcome, cores, watch
 from harness.execute.server import PRELOAD
 from harness.execute.worker import LARGEST_MESSAGE, Assignment, work
@@ -25,6 +27,10 @@ from harness.execute.worker import LARGEST_MESSAGE, Assignment, work
 ATTEMPTS = 3
 """How often a run is begun that was killed from outside, crashed, or ran out of memory."""
 AGAIN = ("killed", "crashed", "oom")
+FIRST_ANSWER_SECONDS = 660.0
+"""In which the server must have imported torch and loaded the data."""
+ANSWER_SECONDS = 60.0
+"""In which it must have forked a process after that."""
 LARGEST_LOG_MB = 10.0
 MOST_THREADS = 256
 _GRACE_SECONDS = 3.0
@@ -78,6 +84,7 @@ class ProcessExecutor:
         self._overlapped = slots * threads > cores()
         self._running: list[_Running] = []
         self._looked = 0.0
+        self._answered = False
         self._scratch = _scratch_folder()
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["harness.execute.server"])
@@ -87,6 +94,8 @@ class ProcessExecutor:
         ours, theirs = self._context.Pipe(duplex=False)
         log = self._logs / f"{job.id}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        if log.is_symlink() or (log.exists() and not log.is_file()):
+            log.unlink()  # planted: harness writes through no links, and a FIFO would wait for a reader
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
         resume = None if self._checkpoints is None else checkpoints.newest(self._checkpoints / job.id)
         assignment = Assignment(
@@ -102,7 +111,9 @@ class ProcessExecutor:
         with interrupts.held_back():  # the server dies of a conversation that breaks off
             with interrupts.born_deaf(), _server_environment(self._threads, self._preload):
                 forkserver.ensure_running()
-            process.start()
+            with _answer_within(ANSWER_SECONDS if self._answered else FIRST_ANSWER_SECONDS):
+                process.start()
+            self._answered = True
             theirs.close()
             self._running.append(_Running(job, process, ours, time.monotonic(), attempt, scratch))
 
@@ -223,6 +234,37 @@ class ProcessExecutor:
                 os.kill(pid, signal.SIGKILL)
             forkserver._forkserver._stop()  # type: ignore[attr-defined]
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _answer_within(seconds: float) -> Iterator[None]:
+    """Kill the server where it does not answer in time: the conversation with it has no deadline of its own.
+
+    Raises:
+        ResultsError: it did not answer.
+    """
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        if (pid := _server_pid()) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        if not late.is_set():
+            raise
+        raise ResultsError(
+            f"the process that workers are forked from did not answer within {seconds:g} s, so it was ended (was it "
+            "stopped, or does a data set wait for something?); the same command goes on"
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def _server_pid() -> int | None:

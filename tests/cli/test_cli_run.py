@@ -266,7 +266,7 @@ def _children(pid):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)]
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGKILL, -9)]
 )
 def test_a_command_that_waits_for_a_hanging_plugin_ends_when_asked_and_leaves_no_process(look, number, code):
     import psutil

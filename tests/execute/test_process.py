@@ -20,6 +20,7 @@ import torch
 
 from harness import data, interrupts
 from harness.catalog import Origin
+from harness.errors import ResultsError
 from harness.execute import Job, cores, process, watch
 from harness.execute.process import ATTEMPTS, ProcessExecutor
 from harness.execute.serial import SerialExecutor
@@ -438,6 +439,18 @@ def test_a_run_that_printed_nothing_leaves_no_log(executor, job):
     assert not log(executor, one).exists()
 
 
+def test_a_link_or_a_fifo_in_the_place_of_a_log_is_not_written_through(executor, job, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("untouched")
+    linked, piped = job("print", "linked"), job("print", "piped")
+    log(executor, linked).parent.mkdir(parents=True, exist_ok=True)
+    log(executor, linked).symlink_to(precious)
+    os.mkfifo(log(executor, piped))
+    assert [outcome.result["status"] for outcome in finish(executor, linked, piped)] == ["ok", "ok"]
+    assert precious.read_text() == "untouched"
+    assert all(log(executor, one).is_file() and not log(executor, one).is_symlink() for one in (linked, piped))
+
+
 def test_the_log_of_a_crash_is_kept(executor, job):
     finish(executor, one := job("print", precision="no such precision", steps=0, epochs=None))
     assert log(executor, one).exists()
@@ -516,6 +529,18 @@ def test_closing_ends_what_is_under_way_and_keeps_nothing_of_it(origin, job, tmp
     made.close()
     assert is_gone(tmp_path)
     assert made._running == []
+
+
+def test_a_server_that_stands_still_is_ended_and_said(origin, job, tmp_path, monkeypatch):
+    made = ProcessExecutor(1, threads=1, preload=[], time_limit=60, logs=tmp_path / "logs")
+    try:
+        assert finish(made, job())[0].result["status"] == "ok"
+        os.kill(process._server_pid(), signal.SIGSTOP)
+        monkeypatch.setattr(process, "ANSWER_SECONDS", 0.5)
+        with pytest.raises(ResultsError, match=r"did not answer within 0\.5 s"):
+            made.submit(job(name="another"))
+    finally:
+        made.close()
 
 
 def test_a_process_that_a_run_left_in_a_session_of_its_own_does_not_keep_the_server(job, tmp_path, monkeypatch):
