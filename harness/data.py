@@ -153,7 +153,7 @@ def class_counts(splits: Splits) -> list[int] | None:
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold of a stratified cross-validation: what a replicate tests on, in place of the data set's own test split."""
+    """A fold of a stratified cross-validation: what a replicate tests on, in place of the data set's own test split."""
 
     of: int
     index: int

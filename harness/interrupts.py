@@ -17,7 +17,7 @@ WORDS = "interrupted; finished runs are kept, the same command goes on"
 
 
 def exit_code(number: int) -> int:
-    """Of a command that a signal ended: 130 for Ctrl-C, and 143 where it was asked to end or its terminal was closed."""
+    """Of a command that a signal ended: 130 for Ctrl-C, 143 where it was asked to end or its terminal was closed."""
     return 128 + (number if number == signal.SIGINT else signal.SIGTERM)
 
 

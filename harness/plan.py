@@ -219,7 +219,9 @@ class Plan:
         seconds = None
         if price is not None and price.known:
             facts = self.facts[setting.problem]
-            final = _run_seconds(setting, facts, price, pool=self.pool(setting.problem), test=self.tested(setting.problem))
+            final = _run_seconds(
+                setting, facts, price, pool=self.pool(setting.problem), test=self.tested(setting.problem)
+            )
             seconds = tune * _run_seconds(setting, facts, price, pool=self.pool(setting.problem), test=0)
             seconds += (compare.replicates + untuned) * final
         return Row(setting.problem, setting.arm, tune, compare.replicates, untuned, seconds)

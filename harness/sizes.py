@@ -31,7 +31,7 @@ def used(values: Mapping[str, Any], facts: DataFacts, pool: int) -> int:
 def mistakes(plan: Plan) -> Iterator[Mistake]:
     """More examples asked for than there are."""
     for setting in plan.suite.settings:
-        values, facts = setting.values, plan.facts[setting.problem]
+        facts = plan.facts[setting.problem]
         found = list(_fold_mistakes(plan, setting, facts)) or list(_label_mistakes(plan, setting, facts))
         yield from found or _example_mistakes(plan, setting, facts)
 
@@ -62,7 +62,9 @@ def _fold_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[M
     smallest = min(range(len(counts)), key=counts.__getitem__)
     if folds > counts[smallest]:
         whose = f"class {_class_name(facts, smallest)} of" if facts.class_counts else ""
-        allowed = f"2 to {counts[smallest]}: {whose} '{name}' has {counts[smallest]} training examples".replace("  ", " ")
+        allowed = f"2 to {counts[smallest]}: {whose} '{name}' has {counts[smallest]} training examples".replace(
+            "  ", " "
+        )
         yield _too_many(plan.suite, "folds", folds, allowed)
 
 
@@ -88,7 +90,7 @@ def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[
         most = min(there) * facts.classes - facts.classes
         yield _too_many(plan.suite, "validation_examples", values["validation_examples"], f"1 to {most}: {said}")
     elif labels != "all" and labels > left[fewest]:
-        allowed = f"1 to {left[fewest]}, or \"all\": {said}, {shares[fewest]} are for validation"
+        allowed = f'1 to {left[fewest]}, or "all": {said}, {shares[fewest]} are for validation'
         yield _too_many(plan.suite, "labels_per_class", labels, allowed)
     elif values["batch_size"] > (size := used(values, facts, plan.pool(setting.problem))):
         yield _too_many(plan.suite, "batch_size", values["batch_size"], f"1 to {size}, the size of the training set")
@@ -108,5 +110,3 @@ def _place(suite: Suite, key: str) -> Place:
     document = toml.parse(suite.text, str(suite.path))
     paths = [path for path in (("problem", key), ("problems", key)) if path in document.entries]
     return document.place(document.entries[paths[0]].value) if paths else document.whole()
-
-

@@ -12,8 +12,8 @@ from harness import names, pruning, schema, toml
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
-from harness.suite_claims import Claim, read_claims
 from harness.suite_arms import Variant, Variants, expand
+from harness.suite_claims import Claim, read_claims
 from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names, find
 from harness.suite_shape import check_shape
 from harness.suite_source import MISSING, Reading, check_leaves, combine, subject
@@ -256,8 +256,8 @@ def _check_folds(reading: Reading) -> None:
         reading.add("conflict", message, *places, help="leave replicates out")
     if reading.get(("compare", "claim"), "method") == "setting" and reading.get(("tuning", "trials"), 0):
         places = reading.source.value(path), reading.source.value(("compare", "claim"), "and here")
-        message = "folds with claim = \"setting\": the one study would be tuned on what other folds test on"
-        reading.add("conflict", message, *places, help='leave claim out, which tunes anew in each fold')
+        message = 'folds with claim = "setting": the one study would be tuned on what other folds test on'
+        reading.add("conflict", message, *places, help="leave claim out, which tunes anew in each fold")
 
 
 def _check_labels(reading: Reading) -> None:

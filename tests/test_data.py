@@ -284,7 +284,7 @@ def test_the_data_sets_own_test_split_is_not_looked_at_in_folds():
 def test_folds_of_a_regression_are_drawn_from_the_whole():
     made = splits(labels=torch.arange(20.0), test=(torch.zeros(2, 1), torch.zeros(2)), classes=None)
     tested = [numbers(in_fold(index, made=made).test) for index in range(4)]
-    assert sorted(sum(tested, [])) == list(range(20))
+    assert sorted(number for fold in tested for number in fold) == list(range(20))
     assert {len(fold) for fold in tested} == {5}
 
 

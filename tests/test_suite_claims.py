@@ -114,8 +114,12 @@ LABELS = {"problem.train_examples": None, "problem.batch_size": 2}
     [
         ({**FOLDS, "problem.folds": 7}, FEW, "2 to 6: class 'right' of 'clouds' has 6 training examples"),
         (FOLDS, FACTS, None),
-        ({**FOLDS, "problem.train_examples": 150}, FACTS, "1 to 140: 'clouds' has 180 training examples outside a fold"),
-        ({**LABELS, "problem.labels_per_class": 81}, FACTS, "1 to 80, or \"all\""),
+        (
+            {**FOLDS, "problem.train_examples": 150},
+            FACTS,
+            "1 to 140: 'clouds' has 180 training examples outside a fold",
+        ),
+        ({**LABELS, "problem.labels_per_class": 81}, FACTS, '1 to 80, or "all"'),
         ({**LABELS, "problem.labels_per_class": 80}, FACTS, None),
         ({**LABELS, "problem.labels_per_class": "all"}, FACTS, None),
         ({**LABELS, "problem.labels_per_class": 1, "problem.batch_size": 3}, FACTS, "batch_size is 3"),

@@ -7,12 +7,12 @@ import io
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
-from click.utils import make_default_short_help
 
 import harness
 from harness import interrupts
@@ -82,7 +82,9 @@ class _Commands(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = formatter.width - 6 - max(map(len, _COMMANDS))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, make_default_short_help(said, width)) for name, (_, _, said) in _COMMANDS.items()])
+            formatter.write_dl(
+                [(name, textwrap.shorten(said, width, placeholder="...")) for name, (_, _, said) in _COMMANDS.items()]
+            )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

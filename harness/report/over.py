@@ -58,7 +58,7 @@ def series(view: View) -> list[Series]:
             rest = {key: value for key, value in values[problem].items() if key != axis}
             groups.setdefault(repr(sorted(rest.items())), {})[problem] = values[problem].get(axis)
         known = [group for group in groups.values() if len(group) > 1 and None not in group.values()]
-        found += [Series(axis, group, f", {list(group)[0]} and on" if len(known) > 1 else "") for group in known]
+        found += [Series(axis, group, f", {next(iter(group))} and on" if len(known) > 1 else "") for group in known]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Published statements against the runs: each the mean of one arm with its t-interval, and what the claim would take."""
+"""Published statements against the runs: the mean of one arm with its t-interval, and what the claim would take."""
 
 from __future__ import annotations
 
@@ -128,9 +128,7 @@ def _setting(suite: Suite) -> str:
     return "tuned" if suite.tuning.trials else "given"
 
 
-def _values(
-    suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFrame, claim: Claim
-) -> tuple[Floats, int]:
+def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFrame, claim: Claim) -> tuple[Floats, int]:
     """The arm's values in the claim's metric and split, by replicate, and how many of its runs failed."""
     here = scores[
         (scores["problem"] == claim.problem)

@@ -16,9 +16,7 @@ POWER = 0.8
 LARGE_N = 2000
 
 
-def detectable(
-    sd: float, n: int, *, alpha: float = 0.05, paired: bool = True, folds: int | None = None
-) -> float:
+def detectable(sd: float, n: int, *, alpha: float = 0.05, paired: bool = True, folds: int | None = None) -> float:
     """The true difference that a two-sided t test at `alpha` finds in 4 of 5 cases; nan below n = 2.
 
     Args:
