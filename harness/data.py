@@ -148,7 +148,7 @@ def class_counts(splits: Splits) -> list[int] | None:
     """Training examples by class; None for a regression, and where nobody reads the whole split."""
     if splits.classes is None or not in_memory(splits.train):
         return None
-    return torch.bincount(splits.train[1], minlength=splits.classes).tolist()  # type: ignore[index,no-any-return]
+    return torch.bincount(splits.train[1], minlength=splits.classes).tolist()
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ def _pool(splits: Splits, fold: Fold | None) -> tuple[torch.Tensor, torch.Tensor
 def _labels(splits: Splits, key: str) -> torch.Tensor:
     if splits.classes is None or not in_memory(splits.train):
         raise ValueError(f"{key} needs a data set with classes whose training split is in memory")
-    return splits.train[1]  # type: ignore[index]
+    return splits.train[1]
 
 
 def assign_folds(examples: int, labels: torch.Tensor | None, *, of: int, seed: int) -> torch.Tensor:

@@ -24,7 +24,7 @@ def used(values: Mapping[str, Any], facts: DataFacts, pool: int) -> int:
     """Training examples of a run."""
     labels = values.get("labels_per_class")
     if labels not in (None, "all"):
-        return int(labels) * (facts.classes or 1)  # type: ignore[arg-type]
+        return int(labels) * (facts.classes or 1)
     return int(values["train_examples"] or pool - values["validation_examples"])
 
 

@@ -64,8 +64,8 @@ LAYERS = (
     ("checkpoints.py", "snapshot.py", "feed.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     (
-        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite_claims.py", "suite.py",
-        "sizes.py",
+        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite_claims.py",
+        "suite.py", "sizes.py",
     ),
     ("plan.py",),
     ("asking.py", "tune.py", "blocks.py", "strategies.py", "data.py", "train.py", "probe.py", "execute/"),

@@ -55,7 +55,7 @@ def claims_in_words(verdicts: Sequence[Verdict]) -> str:
     codes = [verdict.verdict for verdict in verdicts if verdict.kind == "claim"]
     if not codes:
         return ""
-    parts = [f"{codes.count(code)} {word}" for code, word in _SHOWN.items() if code in codes]  # type: ignore[arg-type]
+    parts = [f"{codes.count(code)} {word}" for code, word in _SHOWN.items() if code in codes]
     parts += [f"{codes.count('not_compared')} not judged"] if "not_compared" in codes else []
     return f"Of {count(len(codes), 'published claim')}: {', '.join(parts)}."
 
