@@ -122,15 +122,17 @@ class Plan:
         return {problem: self._metrics_of(problem) for problem in self.facts}
 
     def _metrics_of(self, problem: str) -> list[PartInfo]:
-        names = set(self.catalog.names("metric"))
-        found = [self.suite.metric]
+        names, task = set(self.catalog.names("metric")), self.task(problem)
+        found = [self.suite.metric, *self.suite.also]
         for name in ALWAYS_MEASURED:
-            needs_classes = name == "accuracy"
-            if name in names and name != self.suite.metric.name:
-                if needs_classes and self.facts[problem].classes is None:
-                    continue
-                found.append(self.catalog.find("metric", name))
+            if name in names and all(metric.name != name for metric in found):
+                metric = self.catalog.find("metric", name)
+                found += [metric] if metric.extra.get("task") in (None, task) else []
         return found
+
+    def task(self, problem: str) -> str:
+        """`classification` or `regression`."""
+        return "regression" if self.facts[problem].classes is None else "classification"
 
     @cached_property
     def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
@@ -241,7 +243,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
     Raises:
         DataError: a data set cannot be had.
         PluginError: a data set breaks the contract.
-        MistakesError: more examples are asked for than there are.
+        MistakesError: more examples are asked for than there are, or a metric has no meaning for a problem.
     """
     questions: dict[str, dict[str, Any]] = {}
     for setting in suite.settings:
@@ -253,7 +255,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts)
-    if mistakes := list(dict.fromkeys(_size_mistakes(plan))):
+    if mistakes := list(dict.fromkeys([*_size_mistakes(plan), *_also_mistakes(plan)])):
         raise MistakesError(mistakes, str(suite.path))
     return plan
 
@@ -289,6 +291,20 @@ def _size_mistakes(plan: Plan) -> Iterator[Mistake]:
         if values["batch_size"] > used:
             allowed = f"1 to {used}, the size of the training set"
             yield _too_many(plan.suite, "batch_size", values["batch_size"], allowed)
+
+
+def _also_mistakes(plan: Plan) -> Iterator[Mistake]:
+    """Further metrics that a problem does not have."""
+    document = toml.parse(plan.suite.text, str(plan.suite.path))
+    for index, metric in enumerate(plan.suite.also):
+        path = ("compare", "also", index)
+        place = document.place(document.entries[path].value) if path in document.entries else document.whole()
+        for problem in plan.facts:
+            task = plan.task(problem)
+            if metric.extra.get("task") not in (None, task):
+                message = f"[compare] also: '{metric.name}' measures a {metric.extra['task']}, '{problem}' is a {task}"
+                known = [one.name for one in plan.catalog.of("metric") if one.extra.get("task") in (None, task)]
+                yield Mistake("wrong-task", message, (place,), allowed=", ".join(known))
 
 
 def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
