@@ -25,6 +25,11 @@ _PLACE = (
     _c("problem", "string", "name of the problem"),
     _c("arm", "string", "name of the arm"),
 )
+_RUN = (
+    *_PLACE,
+    _c("setting", "string", "tuned, untuned or given"),
+    _c("replicate", "integer", "number of the replicate, from 0"),
+)
 
 TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
     "runs": (
@@ -194,6 +199,28 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("analyses", "integer", "robustness analyses"),
             _c("verdict", "string", "code of the verdict"),
             _c("sentence", "string", "the verdict in words"),
+        ),
+    ),
+    "classes": (
+        "one row a (final run, class), over the test split",
+        (
+            *_RUN,
+            _c("class", "integer", "number of the class, from 0"),
+            _c("name?", "string", "its name, where the data set gives one"),
+            _c("support", "integer", "test examples of the class"),
+            _c("precision", "number", "share of right ones among the examples taken for it; 0 where there are none"),
+            _c("recall?", "number", "share of its examples that were found"),
+            _c("f1?", "number", "harmonic mean of the two"),
+            _c("auc?", "number", "area under the ROC curve of the class against all others; up to 100 classes"),
+        ),
+    ),
+    "confusion": (
+        "one row a (final run, true class, predicted class) that occurs on the test split, up to 100 classes",
+        (
+            *_RUN,
+            _c("true", "integer", "number of the class that the examples have"),
+            _c("predicted", "integer", "number of the class that they were taken for"),
+            _c("count", "integer", "such examples, 1 or more"),
         ),
     ),
     "metrics": (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Kept = Mapping[str, Any]
 """What `plan.json` says."""
+_COMPARED = ("metric", "also", "epoch", "claim", "replicates", "untuned")
 _COUNTED = ("problem", "arm", "tune", "final", "untuned")
 
 
@@ -53,7 +54,7 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
             "seed": suite.seed,
             "execution.threads": suite.execution.threads,
             **{f"tuning.{name}": value for name, value in asdict(suite.tuning).items()},
-            **{f"compare.{name}": chosen[name] for name in ("metric", "epoch", "claim", "replicates", "untuned")},
+            **{f"compare.{name}": chosen[name] for name in _COMPARED},
         },
         "outside": outside,
     }
@@ -144,7 +145,7 @@ def _unfinished(plan: Plan, walk: Walk) -> set[tuple[str, str, int]]:
 
 def _cause(differs: Mapping[str, Any]) -> str:
     names = set(differs)
-    if any(name.startswith("problem.") and name.endswith(".use") for name in names):
+    if any(name.startswith("metrics.") or (name.startswith("problem.") and name.endswith(".use")) for name in names):
         return "suite"
     if any(name.startswith("parts.") for name in names):
         return "plugin"

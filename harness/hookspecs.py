@@ -220,7 +220,11 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Metric(_Described):
-    """`apply(predictions, **options) -> float` over a whole split."""
+    """`apply(predictions, **options) -> float` over a whole split; `NotApplicable` where the split has no such number.
+
+    A run that cannot be measured on validation or test fails with that reason; on the batches that it trained on the
+    number is left out.
+    """
 
     name: str
     apply: Callable[..., float | torch.Tensor]
@@ -230,6 +234,8 @@ class Metric(_Described):
     floor: float | Literal["chance"] | None = None
     """What a failed run counts as; `chance` is 1 / classes. None: one failure means no mean difference."""
     ceiling: float | None = None
+    task: Literal["classification", "regression"] | None = None
+    """Of the problems that it has a meaning for; None: both."""
     kind: ClassVar[str] = "metric"
     call: ClassVar[str] = "apply"
     given: ClassVar[int] = 1
@@ -290,7 +296,7 @@ class Executor(_Described):
 
 
 class NotApplicable(Exception):
-    """Raised by a strategy that has no meaning on a model, with the reason in words."""
+    """Raised by a strategy that has no meaning on a model, or a metric that has none on a split; says why in words."""
 
 
 Part = Optimizer | Model | Dataset | Loss | Schedule | Metric | Strategy | Executor

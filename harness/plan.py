@@ -7,15 +7,15 @@ seeds, is decided here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, pruning, registry, sizes
+from harness import child, pruning, registry, sizes, toml
 from harness.catalog import Catalog, Origin, PartInfo
-from harness.diagnostics import MistakesError
+from harness.diagnostics import Mistake, MistakesError
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds, seed
 from harness.suite import Setting, Suite
 
@@ -124,16 +124,21 @@ class Plan:
         return {problem: self._metrics_of(problem) for problem in self.facts}
 
     def _metrics_of(self, problem: str) -> list[PartInfo]:
-        names = set(self.catalog.names("metric"))
+        names, task = set(self.catalog.names("metric")), self.task(problem)
         claimed = [claim.metric for claim in self.suite.claims if claim.problem == problem]
-        found = list({metric.name: metric for metric in [self.suite.metric, *claimed]}.values())
+        first: dict[str, PartInfo] = {}
+        for metric in (self.suite.metric, *self.suite.also, *claimed):
+            first.setdefault(metric.name, metric)
+        found = list(first.values())
         for name in ALWAYS_MEASURED:
-            needs_classes = name == "accuracy"
-            if name in names and name not in {metric.name for metric in found}:
-                if needs_classes and self.facts[problem].classes is None:
-                    continue
-                found.append(self.catalog.find("metric", name))
+            if name in names and all(metric.name != name for metric in found):
+                metric = self.catalog.find("metric", name)
+                found += [metric] if metric.extra.get("task") in (None, task) else []
         return found
+
+    def task(self, problem: str) -> str:
+        """`classification` or `regression`."""
+        return "regression" if self.facts[problem].classes is None else "classification"
 
     @cached_property
     def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
@@ -259,7 +264,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
     Raises:
         DataError: a data set cannot be had.
         PluginError: a data set breaks the contract.
-        MistakesError: more examples are asked for than there are.
+        MistakesError: more examples are asked for than there are, or a metric has no meaning for a problem.
     """
     questions: dict[str, dict[str, Any]] = {}
     for setting in suite.settings:
@@ -271,7 +276,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts)
-    if mistakes := list(dict.fromkeys(sizes.mistakes(plan))):
+    if mistakes := list(dict.fromkeys([*sizes.mistakes(plan), *_also_mistakes(plan)])):
         raise MistakesError(mistakes, str(suite.path))
     return plan
 
@@ -291,6 +296,20 @@ def data_question(setting: Setting, root: Path) -> dict[str, Any]:
     """The question whose answer is the setting's `DataFacts`."""
     origin = setting.origins["dataset"]
     return {"ask": "data", "dataset": setting.values["dataset"], "origin": origin.__dict__, "root": str(root)}
+
+
+def _also_mistakes(plan: Plan) -> Iterator[Mistake]:
+    """Further metrics that a problem does not have."""
+    document = toml.parse(plan.suite.text, str(plan.suite.path))
+    for index, metric in enumerate(plan.suite.also):
+        path = ("compare", "also", index)
+        place = document.place(document.entries[path].value) if path in document.entries else document.whole()
+        for problem in plan.facts:
+            task = plan.task(problem)
+            if metric.extra.get("task") not in (None, task):
+                message = f"[compare] also: '{metric.name}' measures a {metric.extra['task']}, '{problem}' is a {task}"
+                known = [one.name for one in plan.catalog.of("metric") if one.extra.get("task") in (None, task)]
+                yield Mistake("wrong-task", message, (place,), allowed=", ".join(known))
 
 
 def prices(plan: Plan) -> dict[tuple[str, str], Price]:

@@ -42,11 +42,13 @@ class Results:
         """
         if name not in columns.TABLES:
             raise ResultsError(f"no table '{name}' (known: {', '.join(columns.TABLES)})")
+        if not (path := self.folder / "tables" / f"{name}.csv").is_file():
+            raise ResultsError(
+                f"no {path}: an earlier harness wrote the tables; 'harness report SUITE' writes them anew"
+            )
         types = {column.name: _READ_AS[column.type] for column in columns.TABLES[name][1]}
         missing = {name: [""] for name, dtype in types.items() if dtype != "str"}
-        return pd.read_csv(
-            self.folder / "tables" / f"{name}.csv", dtype=types, keep_default_na=False, na_values=missing
-        )
+        return pd.read_csv(path, dtype=types, keep_default_na=False, na_values=missing)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -57,6 +59,16 @@ class Results:
     def summary(self) -> pd.DataFrame:
         """One row a (problem, arm, setting, metric)."""
         return self.table("summary")
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        """One row a (final run, class): precision, recall, F1 and area under the ROC curve on the test split."""
+        return self.table("classes")
+
+    @cached_property
+    def confusion(self) -> pd.DataFrame:
+        """One row a (final run, true class, predicted class), with the number of such test examples."""
+        return self.table("confusion")
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:

@@ -110,8 +110,8 @@ DEFAULT_EPOCHS = 1
 
 def default_part(kind: str) -> str | None:
     """The name of the part that stands where the suite names none of that kind."""
-    default: str | None = {**Problem.model_fields, **Execution.model_fields}[kind].default
-    return default
+    fields = {**Problem.model_fields, **Execution.model_fields}
+    return fields[kind].default if kind in fields else None
 
 
 def _without_none(annotation: Any) -> Any:
@@ -155,7 +155,8 @@ class Tuning(Table):
 class Compare(Table):
     """[compare]: what is measured, against which arm, how often."""
 
-    metric: Text
+    metric: Annotated[Part, PartOf("metric")]
+    also: list[Annotated[Part, PartOf("metric")]] = Field(default_factory=list)
     baseline: Text | None = None
     replicates: Count = 5
     margin: Annotated[float, Field(gt=0)] | None = None
@@ -192,6 +193,12 @@ class Claim(Table):
     tolerance: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Report(Table):
+    """[report]: what the report shows; it changes no run."""
+
+    arm: Text | None = None
+
+
 class SuiteFile(Table):
     """The whole file."""
 
@@ -206,6 +213,7 @@ class SuiteFile(Table):
     compare: Compare
     claim: Annotated[list[Claim], Field(min_length=1)] | None = None
     execution: Execution = Field(default_factory=Execution)
+    report: Report = Field(default_factory=Report)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ _ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
 _FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "studies", "tables")
 _ENTRIES |= set(_FOLDERS)
 """What harness itself puts into a results folder, beside the copy of the suite."""
-_VERSIONS = ("harness", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
+_VERSIONS = ("harness", "torch", "torchvision", "torchmetrics")
+_VERSIONS += ("optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,16 @@ def findings(session: Session, walk: Walk) -> Findings:
         environment={**environment(), **_numeric_environment(walk)},
         parts=_parts(plan),
         command=session.command,
+        details=_details(plan, walk),
     )
+
+
+def _details(plan: Plan, walk: Walk) -> dict[tuple[str, str, int], Mapping[str, Any]]:
+    """What final runs of the main setting kept of the test set."""
+    from harness import per_class
+
+    labelled = ((entry.label, found) for entry, found in per_class.finals(walk))
+    return {(at.problem, at.arm, at.replicate): found for at, found in labelled if at.setting == plan.given}
 
 
 def _not_reproducible(session: Session, walk: Walk) -> list[Remark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.suite_arms import Variant, Variants, expand
 from harness.suite_claims import Claim, read_claims
-from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names, find
+from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names
 from harness.suite_shape import check_shape
 from harness.suite_source import MISSING, Reading, check_leaves, combine, subject
 from harness.suite_space import Space
@@ -63,6 +63,8 @@ class Compare:
     epoch: Literal["best_validation", "last"] = "best_validation"
     untuned: bool = True
     primary: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    """Metrics that are recorded and summed up besides, and compared in nothing."""
     folds: int | None = None
     """Of which each replicate is one; None: replicates are drawn independently."""
 
@@ -91,6 +93,14 @@ class Execution:
 
 
 @dataclass(frozen=True)
+class Report:
+    """What the report shows."""
+
+    arm: str | None = None
+    """Whose mistakes are shown; None: of the arm with the best mean."""
+
+
+@dataclass(frozen=True)
 class Suite:
     """A question as it will be run; `settings` are problems x arms in the order of the file."""
 
@@ -109,6 +119,9 @@ class Suite:
     execution: Execution
     metric: PartInfo
     claims: tuple[Claim, ...] = ()
+    also: tuple[PartInfo, ...] = ()
+    """Further metrics that every run records."""
+    report: Report = Report()
 
 
 def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Suite:
@@ -141,8 +154,8 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     check_leaves(reading)
     check_shape(reading)
     variants = expand(reading)
-    metric = _metric(reading)
     parts = Parts(reading)
+    metric, also = _metric(reading, parts), _also(reading, parts)
     _check_parts(reading, parts)
     executor = _executor(reading, parts)
     space = Space(reading)
@@ -157,7 +170,7 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     claims = read_claims(reading, variants, metric) if variants else ()
     if reading.mistakes or variants is None or metric is None or executor is None:
         return None
-    return _build(reading, path, variants, tuple(settings), metric, executor, claims)
+    return _build(reading, path, variants, tuple(settings), (metric, *also), executor, claims)
 
 
 def _check_file_name(reading: Reading, path: FilePath) -> None:
@@ -166,10 +179,34 @@ def _check_file_name(reading: Reading, path: FilePath) -> None:
         reading.add("bad-name", message, reading.source.file.whole(), allowed=names.RULE)
 
 
-def _metric(reading: Reading) -> PartInfo | None:
-    path: Path = ("compare", "metric")
-    name = reading.get(path, None)
-    return find(reading, "metric", name, path) if isinstance(name, str) else None
+def _metric(reading: Reading, parts: Parts, path: Path = ("compare", "metric")) -> PartInfo | None:
+    """The metric that is named there, with its options as the suite has them."""
+    value = reading.source.at(path)
+    if isinstance(value, dict) and "use" not in value:
+        reading.refuse(path, "missing-key", "a table of options lacks 'use', the name of the metric")
+    chosen = None if value is MISSING else parts.choose("metric", (path,))
+    if chosen is None:
+        return None
+    return replace(chosen.info, options=chosen.values) if chosen.fixed else chosen.info
+
+
+def _also(reading: Reading, parts: Parts) -> list[PartInfo]:
+    """The further metrics, each once: a second one of the same name would have the same rows."""
+    first: dict[str, Path] = {}
+    if (compared := _metric(reading, parts)) is not None:
+        first[compared.name] = ("compare", "metric")
+    found = []
+    for index in range(len(reading.get(("compare", "also"), []))):
+        path: Path = ("compare", "also", index)
+        metric = _metric(reading, parts, path)
+        if metric is None:
+            continue
+        if (earlier := first.setdefault(metric.name, path)) != path:
+            where = "it is compared already" if earlier[1] == "metric" else f"position {int(earlier[2]) + 1} has it"
+            reading.refuse(path, "doubled-value", f"doubled metric {quote(metric.name)}: {where}")
+            continue
+        found.append(metric)
+    return found
 
 
 def _executor(reading: Reading, parts: Parts) -> Chosen | None:
@@ -309,6 +346,8 @@ def _check_compare(reading: Reading, variants: Variants) -> None:
         message = "[compare] lacks the key 'baseline': which arm the others are compared with"
         reading.add("missing-key", message, place, allowed=few_names("", arms), help=cure)
     _check_primary(reading, variants, baseline)
+    if reading.get(("report", "arm"), None) is not None:
+        _check_arm(reading, ("report", "arm"), variants)
 
 
 def _check_primary(reading: Reading, variants: Variants, baseline: str | None) -> None:
@@ -347,7 +386,7 @@ def _build(
     path: FilePath,
     variants: Variants,
     settings: tuple[Setting, ...],
-    metric: PartInfo,
+    metrics: tuple[PartInfo, ...],
     executor: Chosen,
     claims: tuple[Claim, ...],
 ) -> Suite:
@@ -356,7 +395,9 @@ def _build(
     baseline = file.compare.baseline or arms[0]
     others = tuple(arm for arm in arms if arm != baseline)
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
+    metric, *also = metrics
     names_of = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    names_of["also"] = tuple(canonical(reading.catalog, one) for one in also)
     folds = file.problem.folds
     replicates = {"folds": folds, "replicates": folds or file.compare.replicates}
     chosen = {"executor": executor.use, "options": dict(executor.values), "origin": executor.info.origin}
@@ -375,6 +416,8 @@ def _build(
         execution=Execution(**{**file.execution.model_dump(), **chosen}),
         metric=metric,
         claims=claims,
+        also=tuple(also),
+        report=Report(**file.report.model_dump()),
     )
 
 
@@ -384,6 +427,7 @@ __all__ = [
     "Execution",
     "Mistake",
     "MistakesError",
+    "Report",
     "Setting",
     "Suite",
     "Tuning",

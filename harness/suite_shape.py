@@ -74,16 +74,16 @@ def _cure(reading: Reading, path: Path) -> str:
     owners = [other for other in schema.tables() if key in schema.keys_of(other)]
     if owners and key not in schema.keys_of(()):
         return f"'{key}' belongs in {_head(owners[0])}"
-    if near := nearest(key, schema.keys_of(table)):
-        return f"did you mean '{near}'?"
+    homes = {name: other for other in reversed(schema.tables()) for name in schema.keys_of(other)}
+    near = nearest(key, homes)
+    if (own := nearest(key, schema.keys_of(table))) and near in schema.keys_of(table):
+        return f"did you mean '{own}'?"
     if owners:
         return f"'{key}' belongs at the top of the file, before the first table"
     kinds = [part for part in reading.catalog.parts if key in part.options or key in part.required]
     if kinds and table and table[0] in ("problem", "problems", "arm", "arms"):
         part = next((part for part in kinds if part.kind == "optimizer"), kinds[0])
         return f'an option goes into its part: {part.kind} = {{use = "{part.name}", {key} = ...}}'
-    homes = {name: other for other in reversed(schema.tables()) for name in schema.keys_of(other)}
-    near = nearest(key, homes)
     return f"did you mean '{near}' in {_head(homes[near])}?" if near and homes[near] else ""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, tune
+from harness import columns, per_class, tune
 from harness.catalog import PartInfo
 from harness.coordinator import Entry, Walk
 from harness.hookspecs import Choice, Domain, domain_to_plain
@@ -33,6 +33,8 @@ def build(plan: Plan, walk: Walk) -> dict[str, pd.DataFrame]:
         "studies": (_study(plan, study, finals_of) for study in walk.studies),
         "trials": (row for study in walk.studies for row in _trials(study)),
         "trial_parameters": (row for study in walk.studies for row in _trial_parameters(study)),
+        "classes": per_class.classes(plan, walk),
+        "confusion": per_class.confusion(walk),
         "metrics": (_metric(plan, metric) for metric in _all_metrics(plan)),
         "timings": (_timing(entry) for entry in unique),
         "epoch_timings": (row for entry in unique for row in _epoch_timings(entry)),

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import data, snapshot, spec, strategies
+from harness import data, details, snapshot, spec, strategies
 from harness.catalog import Origin
 from harness.data import Division, Fold
 from harness.device import Clocks, reseed
 from harness.feed import Budget, Examples, Pair, batches
-from harness.hookspecs import Metric, Predictions, Splits
+from harness.hookspecs import Metric, NotApplicable, Predictions, Splits
 from harness.registry import load_part
 from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
 
@@ -160,6 +160,7 @@ class Training:
         self.evaluations: list[list[Any]] = []
         self.best: tuple[float, int, dict[str, torch.Tensor]] | None = None
         self.selected: float | None = None
+        self.details: dict[str, Any] | None = None
         self.loss = parts.loss.build(**_options(self.problem["loss"]))
         self.model = self._build_model()
         self.init_hash = snapshot.weights_hash(self.model)
@@ -288,18 +289,27 @@ class Training:
 
     def _evaluate(self, split: str, examples: Examples) -> dict[str, float]:
         """All metrics over a whole split, in evaluation mode."""
+        return self._note(split, *self._outputs(examples))
+
+    def _outputs(self, examples: Examples) -> Pair:
+        """Outputs (N, K) and targets (N, ...) of a whole split, in evaluation mode."""
         self.model.eval()
         with torch.inference_mode(), self._autocast():
             scored: list[Pair] = [(self.model(inputs).float(), targets) for inputs, targets in examples.chunks()]
         outputs, targets = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
-        return self._note(split, outputs, targets)
+        return outputs, targets
 
     def _note(self, split: str, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
         predictions = Predictions(outputs, targets, self.loss, self.classes)
         scores: dict[str, float] = {}
         for use, metric in self.parts.metrics.items():
-            with torch.inference_mode():
-                found = metric.apply(predictions, **_options(self.payload["metrics"][use]))
+            try:
+                with torch.inference_mode():
+                    found = metric.apply(predictions, **_options(self.payload["metrics"][use]))
+            except NotApplicable as error:
+                if split == "train":  # nothing is decided by whatever batches a stretch happened to have
+                    continue
+                raise NotApplicable(f"metric '{use}' on the {split} split: {error}") from error
             scores[use] = as_number(use, found)
             self.evaluations.append([self.epoch, self.step, self.seen, split, use, scores[use], len(targets)])
         return scores
@@ -346,8 +356,16 @@ class Training:
             if self.best is not None:
                 rows = [row for row in self.evaluations if row[1] == self.best[1]]
                 self.step, self.seen = rows[0][1], rows[0][2]
-            self._evaluate("test", self.division.test)
+            outputs, targets = self._outputs(self.division.test)
+            self._note("test", outputs, targets)
+            self.details = details.of(
+                outputs, targets, classes=self.classes, examples=self.division.test, forward=self._forward
+            )
             self.step, self.seen = at
+
+    def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        with self._autocast():
+            return self.model(inputs).float()  # type: ignore[no-any-return]
 
     def state(self) -> dict[str, Any]:
         """All that training goes on from, between two stretches: every stretch seeds its generators itself."""
@@ -404,6 +422,7 @@ class Training:
             "trainable_parameters": self.trainable,
             "init_hash": self.init_hash,
             "weights_hash": snapshot.weights_hash(self.model) if status == "ok" else None,
+            **({} if self.details is None else {"details": self.details}),
         }
 
 

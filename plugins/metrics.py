@@ -6,6 +6,7 @@ Tensor axes: N examples, K classes.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from harness.hookspecs import Metric, Predictions, hookimpl
 
@@ -35,7 +36,8 @@ def loss(predictions: Predictions) -> float:
 @hookimpl
 def harness_metrics() -> list[Metric]:
     """`accuracy`, `loss`."""
+    share: dict[str, Any] = {"direction": "maximize", "unit": "fraction", "floor": "chance", "ceiling": 1.0}
     return [
-        Metric("accuracy", apply=accuracy, direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
+        Metric("accuracy", apply=accuracy, task="classification", **share),
         Metric("loss", apply=loss, direction="minimize"),
     ]

@@ -31,6 +31,7 @@ def _part(
     return PartInfo(kind, name, ORIGIN, options or {}, space=space or {}, summary=f"The {name}.", extra=extra)
 
 
+_CLASSES, _OPEN = "classification", {"floor": None, "ceiling": None}
 CATALOG = Catalog(
     (
         _part("dataset", "clouds", {"noise": 1.0}),
@@ -44,8 +45,11 @@ CATALOG = Catalog(
         _part("executor", "process"),
         _part("executor", "serial"),
         _part("executor", "cluster", {"scheduler": ""}),
-        _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
-        _part("metric", "loss", direction="minimize", unit="", floor=None, ceiling=None),
+        _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0, task=_CLASSES),
+        _part("metric", "f1", direction="maximize", unit="fraction", floor=0.0, ceiling=1.0, task=_CLASSES),
+        _part("metric", "calibration", {"bins": 15}, direction="minimize", unit="fraction", task=_CLASSES, **_OPEN),
+        _part("metric", "mse", direction="minimize", unit="", task="regression", **_OPEN),
+        _part("metric", "loss", direction="minimize", unit="", task=None, **_OPEN),
     )
 )
 
@@ -86,7 +90,18 @@ def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = N
         accuracy, step = scored("test", int(selected)), 4 * int(selected)
         rows += [[selected, step, 30 * step, "test", "accuracy", accuracy, 100]]
         rows += [[selected, step, 30 * step, "test", "loss", 1 - accuracy, 100]]
+        return {**_result(payload, rows, epochs), "selected_epoch": selected, "details": details(payload)}
     return {**_result(payload, rows, epochs), "selected_epoch": selected}
+
+
+def details(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What a final run keeps of a test set of 100 examples in two classes."""
+    right = [25 + int(25 * share(payload, "right", at)) for at in range(2)]
+    confusion = [[right[0], 50 - right[0]], [50 - right[1], right[1]]]
+    predicted = [right[0] + 50 - right[1], right[1] + 50 - right[0]]
+    area = share(payload, "area")
+    counts = {"support": [50, 50], "predicted": predicted, "right": right, "confusion": confusion}
+    return {"task": "classification", "examples": 100, **counts, "auc": [area, area], "mistakes": []}
 
 
 def stopped(payload: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> str | None:

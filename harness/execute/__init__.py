@@ -170,6 +170,7 @@ def in_processes(settings: Settings) -> ProcessExecutor:
         settings.workers,
         threads=settings.threads,
         preload=settings.preload,
+        plugins=settings.origins,
         time_limit=settings.time_limit,
         memory_limit=settings.memory_limit or memory_share(settings.workers),
         loaders=settings.loaders,

@@ -21,7 +21,7 @@ from typing import Any
 from harness import checkpoints, interrupts
 from harness.errors import ResultsError
 from harness.execute import Job, Outcome, cores, watch
-from harness.execute.server import PRELOAD
+from harness.execute.server import PLUGINS, PRELOAD
 from harness.execute.worker import LARGEST_MESSAGE, Assignment, work
 
 ATTEMPTS = 3
@@ -74,11 +74,13 @@ class ProcessExecutor:
         logs: Path,
         memory_limit: float | None = None,
         loaders: int = 0,
+        plugins: Sequence[Mapping[str, Any]] = (),
         checkpoints: Path | None = None,
         checkpoint_seconds: float = 600.0,
     ) -> None:
         self.slots = slots
-        self._threads, self._preload, self._time_limit, self._logs = threads, preload, time_limit, logs
+        self._threads, self._time_limit, self._logs = threads, time_limit, logs
+        self._preload = {PRELOAD: json.dumps(list(preload)), PLUGINS: json.dumps(list(plugins))}
         self._memory_limit, self._loaders = memory_limit, loaders
         self._checkpoints, self._checkpoint_seconds = checkpoints, checkpoint_seconds
         self._overlapped = slots * threads > cores()
@@ -293,7 +295,7 @@ def _lives(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def _server_environment(threads: int, preload: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+def _server_environment(threads: int, preload: Mapping[str, str]) -> Iterator[None]:
     """The environment that the server is started in, at the first run."""
     given = {
         "OMP_NUM_THREADS": str(threads),
@@ -301,7 +303,7 @@ def _server_environment(threads: int, preload: Sequence[Mapping[str, Any]]) -> I
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # to ask for a GPU must not begin with it before the fork
         "PYTHONSAFEPATH": "1",  # a torch.py in the working folder must not hide the package
-        PRELOAD: json.dumps(list(preload)),
+        **preload,
     }
     before = {name: os.environ.get(name) for name in given}
     os.environ |= given

@@ -1,4 +1,4 @@
-"""Preloaded into the server process that workers are forked from: torch and the data, shared by all of them."""
+"""Preloaded into the server process that workers are forked from: torch, plugins and data, shared by all of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from harness import interrupts
 
 PRELOAD = "HARNESS_PRELOAD"
 """Environment variable: JSON list of the data sets to load."""
+PLUGINS = "HARNESS_PRELOAD_PLUGINS"
+"""Environment variable: JSON list of the origins of the plugins to import."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
@@ -42,12 +44,21 @@ def keep_freed_memory() -> None:
 
 
 def preload() -> None:
-    """Import torch and load the data; what fails here fails again, with its reason, in the run that needs it."""
+    """Import torch and plugins and load the data; what fails here fails again, with its reason, in the run concerned.
+
+    A file of a plugins folder is left to the runs that name it: what a file that somebody still writes does at import
+    must reach no other run.
+    """
     from harness.catalog import Origin
+    from harness.describe import import_plugin
     from harness.device import make_deterministic
     from harness.execute import work
 
     make_deterministic(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    for origin in json.loads(os.environ.get(PLUGINS, "[]")):
+        with contextlib.suppress(Exception, SystemExit):
+            if not origin["local"]:
+                import_plugin(Origin(**origin))
     for wanted in json.loads(os.environ[PRELOAD]):
         with contextlib.suppress(Exception):
             work.dataset(wanted["options"], Origin(**wanted["origin"]), wanted["root"])

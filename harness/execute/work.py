@@ -19,7 +19,7 @@ from harness import device as device_module
 from harness.catalog import Origin
 from harness.errors import DataError
 from harness.execute import LOOK, Job, Outcome
-from harness.hookspecs import Splits
+from harness.hookspecs import NotApplicable, Splits
 from harness.spec import canonical
 
 _loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
@@ -119,6 +119,8 @@ def _failure_of(error: Exception) -> dict[str, Any]:
         return failure("data_changed", str(error))
     if isinstance(error, returned.BadOutput):
         return failure("bad_output", str(error))
+    if isinstance(error, NotApplicable):
+        return failure("error", str(error))
     line = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return failure("oom", line)

@@ -11,6 +11,11 @@ from matplotlib.figure import Figure
 from harness.report.plotting import look, svg_text
 from harness.report.view import View
 
+LISTED = 60
+"""Rows of plotted numbers that are shown below a figure; longer frames are linked."""
+LONGEST = 200
+"""Characters of a cell in such a table; pictures as text are longer."""
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -25,6 +30,12 @@ class Chart:
     frame: pd.DataFrame
     """Exactly what is plotted, in the units of the axes."""
     svg: str
+
+    @property
+    def listed(self) -> bool:
+        """Whether its numbers are few and short enough to stand below it in the page."""
+        texts = (value for name in self.frame for value in self.frame[name] if isinstance(value, str))
+        return len(self.frame) <= LISTED and all(len(text) <= LONGEST for text in texts)
 
 
 Draw = Callable[[pd.DataFrame, View], Figure]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,8 @@ class Findings:
     """Kind, name, distribution with version, and the first 12 digits of the source's SHA-256."""
     command: str
     """What a reader types to get the same results."""
+    details: Mapping[tuple[str, str, int], Mapping[str, Any]] = field(default_factory=dict)
+    """What final runs of the main setting kept of the test set (`harness.details`), by problem, arm and replicate."""
 
     def __post_init__(self) -> None:
         missing = [name for name in COUNTS if name not in self.counts]

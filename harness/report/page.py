@@ -25,8 +25,6 @@ from harness.store import write_atomically
 
 INLINE = 1_600_000
 """Characters of figures in the page, so that it stays under 2 MB; what does not fit is linked."""
-LISTED = 60
-"""Rows of plotted numbers that are shown below a figure; longer frames are linked."""
 
 
 def write_report(findings: Findings, folder: Path) -> Path:
@@ -86,7 +84,6 @@ def page(view: View, made: list[Section]) -> str:
         inline=_inline(made),
         svg={chart.name: Markup(chart.svg) for chart in _charts(made)},
         marks={arm: swatch(style) for arm, style in view.styles.items()},
-        listed=LISTED,
     )
 
 

@@ -242,6 +242,13 @@ def category_axis(axis: Any, labels: Sequence[str]) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: labels[round(value)] if 0 <= value < len(labels) else ""))
 
 
+def category_ticks(axis: Any, labels: Sequence[str], *, size: float) -> None:
+    """One tick in the middle of each unit from 0 on, with labels of that size."""
+    axis.set_major_locator(FixedLocator([at + 0.5 for at in range(len(labels))]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: labels[int(value)] if 0 <= value < len(labels) else ""))
+    axis.set_tick_params(labelsize=size)
+
+
 def pad_limits(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
     """Limits around all finite values with some air; never of zero width."""
     finite = [float(value) for value in values if math.isfinite(value)]

@@ -41,6 +41,12 @@ REFERENCES = {
         "Akiba et al. 2019, Optuna: a next-generation hyperparameter optimization framework",
         "https://arxiv.org/abs/1907.10902",
     ),
+    "fawcett": ("Fawcett 2006, An introduction to ROC analysis", ""),
+    "simonyan": (
+        "Simonyan et al. 2014, Deep inside convolutional networks: visualising image classification models and "
+        "saliency maps",
+        "https://arxiv.org/abs/1312.6034",
+    ),
     "random": ("Bergstra and Bengio 2012, Random search for hyper-parameter optimization", ""),
     "qmc": (
         "Bousquet et al. 2017, Critical hyper-parameters: no random, no cry",
@@ -63,11 +69,13 @@ def scope(view: View) -> list[tuple[str, str]]:
     better = "higher is better" if measure.sign > 0 else "lower is better"
     unit = {"fraction": "in percent, differences in percentage points (pp)", "": no_unit(measure)}
     units = unit.get(measure.unit, f"in {measure.unit}")
+    also = [metric.name for metric in view.suite.also]
     found = [
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
         ("Held equal", _held_equal(view)),
         ("Metric", f"test {measure.words} ({better}), {units}"),
+        ("Also measured", listed([view.measure_of(name).words for name in also]) if also else ""),
         ("Margin", measure.margin(compare.margin) if compare.margin is not None else "none declared"),
         ("Split", _split(view)),
         ("Tuning", _tuning(view)),
@@ -77,6 +85,19 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Runs", _runs(view)),
     ]
     return [(term, text) for term, text in found if text]
+
+
+def detail(view: View) -> str:
+    """Whose mistakes are shown, and why."""
+    chosen = {problem: view.detail_arm(problem) for problem in view.problems}
+    same = len(set(chosen.values())) == 1
+    arms = next(iter(chosen.values())) if same else listed([f"{arm} on {problem}" for problem, arm in chosen.items()])
+    why = (
+        "as the suite asks"
+        if view.suite.report.arm is not None
+        else f"the best of its problem by mean test {view.measure.words}"
+    )
+    return f"Shown of one arm: {arms}, {why}. The final runs are those of the main setting ({view.main_setting})."
 
 
 def _unit_of_n(view: View) -> str:
@@ -280,6 +301,9 @@ def references(view: View) -> list[tuple[str, str]]:
         keys += ["optuna", tuning.sampler]
         optimizers = {str(setting.values.get("optimizer")) for setting in view.suite.settings}
         keys += ["choi", "sivaprasad"] if len(optimizers) > 1 else []
+    kept = [found for arm in view.arms for problem in view.problems for _, found in view.details(problem, arm)]
+    keys += ["fawcett"] if any("roc" in found for found in kept) else []
+    keys += ["simonyan"] if any("saliency" in found.get("pictures", ()) for found in kept) else []
     rows = _pairs(view)
     if len(rows):
         keys += ["dewinter"] if int(rows["n"].min()) <= 5 else []

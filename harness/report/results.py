@@ -33,7 +33,7 @@ def summary(view: View) -> Table:
         Column("Train, s", True),
     ]
     rows: list[Line] = []
-    for row in _summary_rows(view):
+    for row in _summary_rows(view, measure):
         key = (str(row["problem"]), str(row["arm"]), str(row["setting"]))
         spent = seconds(train.get(key, math.nan)) if view.clocks_comparable else Cell(NONE)
         cells = [*view.problem_cell(key[0]), view.arm_cell(key[1]), Cell(wording.setting(key[2]))]
@@ -51,9 +51,49 @@ def summary(view: View) -> Table:
     )
 
 
-def _summary_rows(view: View) -> list[pd.Series]:
+def others(view: View) -> Table | None:
+    """Means of the further metrics, a column for each; None where the suite names none."""
+    measures = [view.measure_of(metric.name) for metric in view.suite.also]
+    cells: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    for measure in measures:
+        for row in _summary_rows(view, measure):
+            key = (str(row["problem"]), str(row["arm"]), str(row["setting"]))
+            cells.setdefault(key, {})[measure.name] = _with_interval(row, measure)
+    if not cells:
+        return None
+    arrows = {1: " ↑", -1: " ↓"} if view.suite.compare.replicates > 1 else {1: "", -1: ""}
+    units = [f", {measure.value_unit}" if measure.value_unit else "" for measure in measures]
+    columns = [
+        *view.problem_column(),
+        Column("Arm"),
+        Column("Setting"),
+        *(Column(f"{m.words}{unit}{arrows[m.sign]}", True) for m, unit in zip(measures, units, strict=True)),
+    ]
+    rows: list[Line] = []
+    for (problem, arm, setting), found in cells.items():
+        numbers = [found.get(measure.name, Cell(NONE)) for measure in measures]
+        rows.append((arm, [*view.problem_cell(problem), view.arm_cell(arm), wording.setting(setting), *numbers]))
+    return table(
+        "Further metrics of the same final runs on the test split: mean and 95 % t-interval. No arm was tuned, "
+        "chosen or compared by them.",
+        columns,
+        rows,
+    )
+
+
+def _with_interval(row: pd.Series, measure: Measure) -> Cell:
+    """`97.12 [96.90, 97.34]`; a dash where a failed run has no value."""
+    mean, lo, hi = float(row["mean"]), float(row["lo"]), float(row["hi"])
+    if not math.isfinite(mean):
+        return Cell(NONE)
+    places = measure.decimals(lo, hi) if math.isfinite(lo) else _places(measure)
+    text = measure.value(mean, places).removesuffix(measure.value_unit).strip()
+    return Cell(f"{text} {measure.interval(lo, hi, places)}" if math.isfinite(lo) else text, mean)
+
+
+def _summary_rows(view: View, measure: Measure) -> list[pd.Series]:
     frame = view.table("summary", "problem", "arm", "setting", "metric")
-    frame = frame[frame["metric"] == view.measure.name]
+    frame = frame[frame["metric"] == measure.name]
     places = {arm: at for at, arm in enumerate(view.arms)}
     settings = {setting: at for at, setting in enumerate(view.settings(frame))}
     problems = {problem: at for at, problem in enumerate(view.problems)}

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report import details, prose, results, wording
+from harness.report import confusion, details, mistakes, prose, residuals, results, wording
 from harness.report.chart import Chart
 from harness.report.cost import cost
 from harness.report.curves import curves
 from harness.report.forest import forest
 from harness.report.layout import Table
 from harness.report.over import over
+from harness.report.roc import roc
 from harness.report.sensitivity import sensitivity
 from harness.report.tuning import history
 from harness.report.values import slopes, values
@@ -79,6 +80,7 @@ def sections(view: View) -> list[Section]:
         *_over(view),
         _curves(view),
         _tuning(view),
+        *_detail(view),
         _cost(view),
         _robustness(view),
         _failures(view),
@@ -104,7 +106,7 @@ def _differences(view: View) -> Section:
 def _values(view: View) -> Section:
     charts = _charts(draw(view, problem) for problem in view.problems for draw in (values, slopes))
     lead = "" if charts else "No final run has a value yet."
-    return Section("values", "Results per arm", lead, charts, _tables([results.summary(view)]))
+    return Section("values", "Results per arm", lead, charts, _tables([results.summary(view), results.others(view)]))
 
 
 def _over(view: View) -> list[Section]:
@@ -126,6 +128,17 @@ def _tuning(view: View) -> Section:
     charts += tuple(chart for problem in view.problems for chart in sensitivity(view, problem))
     tables = _tables([details.chosen(view), details.optimism(view)])
     return Section("tuning", "Tuning", "" if charts or tables else "No trial is done yet.", charts, tables)
+
+
+def _detail(view: View) -> list[Section]:
+    """Which mistakes one arm of each problem makes; no section where no run kept any."""
+    draw = (confusion.confusion, roc, mistakes.mistakes, residuals.residuals)
+    listed = (confusion.per_class, confusion.frequent, mistakes.surest, residuals.quantiles)
+    charts = _charts(one(view, problem) for problem in view.problems for one in draw)
+    tables = _tables(one(view, problem) for problem in view.problems for one in listed)
+    if not charts and not tables:
+        return []
+    return [Section("detail", "Detail per problem", prose.detail(view), charts, tables)]
 
 
 def _cost(view: View) -> Section:

@@ -48,7 +48,7 @@ def _new_ids(root: ET.Element, name: str) -> dict[str, str]:
     used: dict[str, str] = {}
     for element in root.iter():
         references = _LOCAL.findall(" ".join(element.attrib.values()))
-        if _HREF in element.attrib:
+        if element.attrib.get(_HREF, "").startswith("#"):
             references.append(element.attrib[_HREF].removeprefix("#"))
         for reference in references:
             used.setdefault(reference, f"{name}-{len(used)}")
@@ -89,7 +89,8 @@ def _declarations(style: str) -> dict[str, str]:
 
 def _compact(key: str, value: str, ids: Mapping[str, str]) -> str:
     if key == _HREF:
-        return f"#{ids[value.removeprefix('#')]}"
+        # An image holds its bytes itself, in lines.
+        return f"#{ids[value[1:]]}" if value.startswith("#") else "".join(value.split())
     if "url(#" in value:
         return _LOCAL.sub(lambda match: f"url(#{ids[match[1]]})", value)
     if key in ("d", "x", "y", "width", "height", "transform", "viewBox", "points", "cx", "cy", "r", "stroke-dasharray"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -52,7 +52,8 @@ def difference_axis(measure: Measure) -> str:
 
 def no_unit(measure: Measure) -> str:
     """What stands for the unit of a metric that has none: a loss is a mean over examples."""
-    return "per example" if measure.name == "loss" else "no unit"
+    known = {"loss": "per example", "mse": "square of the target's unit", "mae": "the target's unit"}
+    return known.get(measure.name, "no unit")
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,30 @@ class View:
         """False under H008: then no time is shown."""
         cost = self.table("cost", "comparable")
         return "H008" not in self.codes and bool(cost["comparable"].fillna(False).astype(bool).all())
+
+    def details(self, problem: str, arm: str, part: str = "task") -> list[tuple[int, Mapping[str, Any]]]:
+        """What the arm's final runs kept of the test set, by replicate; those that have such a part of it."""
+        kept = self.findings.details
+        mine = sorted(key for key in kept if key[:2] == (problem, arm))
+        return [(key[2], kept[key]) for key in mine if kept[key].get(part)]
+
+    def detail_arm(self, problem: str) -> str:
+        """The arm whose mistakes are shown: as the suite asks, else that with the best mean, else the baseline."""
+        if self.suite.report.arm is not None:
+            return self.suite.report.arm
+        summary = self.table("summary", "problem", "arm", "setting", "metric", "mean")
+        keep = (summary["problem"] == problem) & (summary["setting"] == self.main_setting)
+        rows = summary[keep & (summary["metric"] == self.measure.name)].set_index("arm")["mean"].dropna()
+        able = [arm for arm in self.arms if arm in rows.index and self.details(problem, arm)]
+        return max(able, key=lambda arm: self.measure.sign * float(rows[arm]), default=self.baseline)
+
+    def class_names(self, problem: str) -> list[str]:
+        """The names of the classes, or their numbers where the data set names none."""
+        rows = self.table("classes", "problem", "class", "name")
+        rows = rows[rows["problem"] == problem].drop_duplicates("class").sort_values("class")
+        return [
+            str(n) if isinstance(n, str) and n else str(c) for c, n in zip(rows["class"], rows["name"], strict=True)
+        ]
 
     def problem_column(self) -> list[Column]:
         """The column that tells problems apart, where there are several."""

@@ -79,10 +79,13 @@ def _check_gradient(
 def check_metric(part: Metric, *, classes: int | None = 10, options: Options = None) -> None:
     """Type, bounds, direction and invariance of a metric on labels of that many classes, or on values (None).
 
+    One that is declared for regressions is always measured on values.
+
     Raises:
         NonConforming: the first rule that the part breaks.
     """
     case = Case(part, options)
+    classes = None if part.task == "regression" else classes
     outputs, targets = _outputs(classes, examples=40)
     right = 10 * nn.functional.one_hot(targets, classes).float() if classes else targets.unsqueeze(1)
     with case.examined(draws=False):

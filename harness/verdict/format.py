@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST_DECIMALS = 9
+ABBREVIATIONS = frozenset({"auc", "f1", "mae", "mse", "r2", "roc"})
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Measure:
 
     @property
     def words(self) -> str:
-        """The name in a sentence: `top5 accuracy` for `top5_accuracy`."""
-        return self.name.replace("_", " ")
+        """The name in a sentence: `top5 accuracy` for `top5_accuracy`, `ROC AUC` for `roc_auc`."""
+        return " ".join(word.upper() if word in ABBREVIATIONS else word for word in self.name.split("_"))
 
     @property
     def factor(self) -> int:

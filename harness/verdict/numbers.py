@@ -89,12 +89,12 @@ def mean_of(x: Floats, *, folds: int | None = None) -> Estimate:
     if n == 1:
         return Estimate(mean, NAN, NAN, NAN)
     sd = _sd(x)
-    return Estimate(mean, sd, sd * math.sqrt(variance_factor(n, folds)), n - 1)
+    return Estimate(mean, sd, standard_error(sd, n, folds), n - 1)
 
 
-def variance_factor(n: int, folds: int | None) -> float:
-    """Variance of the mean of n values by that of one value: 1/n, more where the values come from folds."""
-    return 1 / n if folds is None else 1 / n + 1 / (folds - 1)
+def standard_error(sd: float, n: int, folds: int | None = None) -> float:
+    """Of the mean of n values with that sd; larger where the values come from folds."""
+    return sd / math.sqrt(n) if folds is None else sd * math.sqrt(1 / n + 1 / (folds - 1))
 
 
 def welch(a: Floats, b: Floats) -> Estimate:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from scipy import stats
 from scipy.optimize import brentq
 
-from harness.verdict.numbers import variance_factor
+from harness.verdict.numbers import standard_error
 
 POWER = 0.8
 # Above this n the t distributions are normal to four digits.
@@ -25,8 +25,8 @@ def detectable(sd: float, n: int, *, alpha: float = 0.05, paired: bool = True, f
     """
     if n < 2 or math.isnan(sd):
         return math.nan
-    factor = variance_factor(n, folds) if paired else 2 / n
-    return _noncentrality(n - 1 if paired else 2 * n - 2, alpha) * sd * math.sqrt(factor)
+    error = standard_error(sd, n, folds) if paired else sd * math.sqrt(2 / n)
+    return _noncentrality(n - 1 if paired else 2 * n - 2, alpha) * error
 
 
 @lru_cache(maxsize=4096)
