@@ -92,7 +92,7 @@ def mean_of(x: Floats, *, folds: int | None = None) -> Estimate:
     return Estimate(mean, sd, standard_error(sd, n, folds), n - 1)
 
 
-def standard_error(sd: float, n: int, folds: int | None = None) -> float:
+def standard_error(sd: float, n: int, folds: int | None) -> float:
     """Of the mean of n values with that sd; larger where the values come from folds."""
     return sd / math.sqrt(n) if folds is None else sd * math.sqrt(1 / n + 1 / (folds - 1))
 

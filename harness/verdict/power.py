@@ -9,7 +9,6 @@ from functools import lru_cache
 from scipy import stats
 from scipy.optimize import brentq
 
-from harness.verdict.numbers import standard_error
 
 POWER = 0.8
 # Above this n the t distributions are normal to four digits.
@@ -25,8 +24,8 @@ def detectable(sd: float, n: int, *, alpha: float = 0.05, paired: bool = True, f
     """
     if n < 2 or math.isnan(sd):
         return math.nan
-    error = standard_error(sd, n, folds) if paired else sd * math.sqrt(2 / n)
-    return _noncentrality(n - 1 if paired else 2 * n - 2, alpha) * error
+    factor = (1 if paired else 2) / n + (0.0 if folds is None else 1 / (folds - 1))
+    return _noncentrality(n - 1 if paired else 2 * n - 2, alpha) * sd * math.sqrt(factor)
 
 
 @lru_cache(maxsize=4096)
