@@ -9,7 +9,6 @@ from functools import lru_cache
 from scipy import stats
 from scipy.optimize import brentq
 
-
 POWER = 0.8
 # Above this n the t distributions are normal to four digits.
 LARGE_N = 2000
