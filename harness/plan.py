@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, pruning, registry, toml
+from harness import child, fitting, pruning, registry
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError
+from harness.hookspecs import Task
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds
 from harness.suite import Setting, Suite
 
@@ -36,6 +37,11 @@ class DataFacts:
     class_names: tuple[str, ...]
     fingerprints: Mapping[str, str]
     """SHA-256 of the training and of the test split."""
+
+    @property
+    def task(self) -> Task:
+        """Of labels, or of values."""
+        return "regression" if self.classes is None else "classification"
 
 
 @dataclass(frozen=True)
@@ -123,14 +129,18 @@ class Plan:
 
     def _metrics_of(self, problem: str) -> list[PartInfo]:
         names = set(self.catalog.names("metric"))
-        found = [self.suite.metric]
-        for name in ALWAYS_MEASURED:
-            needs_classes = name == "accuracy"
-            if name in names and name != self.suite.metric.name:
-                if needs_classes and self.facts[problem].classes is None:
-                    continue
-                found.append(self.catalog.find("metric", name))
-        return found
+        watched = [name for setting in self.suite.settings if setting.problem == problem for name in setting.watched]
+        found = {self.suite.metric.name: self.suite.metric}
+        for name in (*(name for name in ALWAYS_MEASURED if name in names), *watched):
+            if name not in found:
+                metric = self.catalog.find("metric", name)
+                if name in watched or self.suits(problem, metric):
+                    found[name] = metric
+        return list(found.values())
+
+    def suits(self, problem: str, part: PartInfo) -> bool:
+        """Whether a loss or metric has a meaning for the problem's task, as far as it says."""
+        return part.extra.get("task") in (None, self.facts[problem].task)
 
     @cached_property
     def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
@@ -173,16 +183,24 @@ class Plan:
                 repeat=label.repeat,
             ),
         }
-        if final:
-            compare = self.suite.compare
-            payload["select"] = {
-                "metric": self.suite.metric.name,
-                "direction": self.suite.metric.extra["direction"],
-                "rule": compare.epoch,
-            }
+        if final or "early_stopping" in setting.values:
+            payload["select"] = self._select(setting)
         if prune is not None:
             payload["prune"] = dict(prune)
         return Request(label, RunSpec(payload), origins)
+
+    def _select(self, setting: Setting) -> dict[str, Any]:
+        """By what the weights are chosen that a run ends with: early stopping has a metric of its own."""
+        metric, rule, stopping = self.suite.metric, self.suite.compare.epoch, setting.values.get("early_stopping")
+        if isinstance(stopping, dict):
+            watched = {one.name: one for one in self.metrics(setting.problem)}
+            metric, rule = watched[str(stopping["metric"])], "best_validation"
+        return {"metric": metric.name, "direction": metric.extra["direction"], "rule": rule}
+
+    def epoch_rule(self, problem: str, arm: str) -> str:
+        """How runs choose the epoch whose weights they end with: `best_validation`, `last` or `early_stopping`."""
+        stops = "early_stopping" in self.settings[problem, arm].values
+        return "early_stopping" if stops else self.suite.compare.epoch
 
     @property
     def given(self) -> SettingName:
@@ -253,7 +271,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts)
-    if mistakes := list(dict.fromkeys(_size_mistakes(plan))):
+    if mistakes := list(dict.fromkeys([*_size_mistakes(plan), *fitting.mistakes(plan)])):
         raise MistakesError(mistakes, str(suite.path))
     return plan
 
@@ -293,9 +311,7 @@ def _size_mistakes(plan: Plan) -> Iterator[Mistake]:
 
 def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
     """The mistake, at the key where the file has it, else at the file."""
-    document = toml.parse(suite.text, str(suite.path))
-    paths = [path for path in (("problem", key), ("problems", key)) if path in document.entries]
-    place = document.place(document.entries[paths[0]].value) if paths else document.whole()
+    place = fitting.place(suite, ("problem", key), ("problems", key))
     return Mistake("out-of-range", f"{key} is {found}, more than there are", (place,), allowed=allowed)
 
 

@@ -36,6 +36,14 @@ def loss(predictions: Predictions) -> float:
 def harness_metrics() -> list[Metric]:
     """`accuracy`, `loss`."""
     return [
-        Metric("accuracy", apply=accuracy, direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
+        Metric(
+            "accuracy",
+            apply=accuracy,
+            direction="maximize",
+            unit="fraction",
+            floor="chance",
+            ceiling=1.0,
+            task="classification",
+        ),
         Metric("loss", apply=loss, direction="minimize"),
     ]

@@ -35,17 +35,22 @@ CATALOG = Catalog(
     (
         _part("dataset", "clouds", {"noise": 1.0}),
         _part("model", "line", {"width": 8}),
-        _part("loss", "cross_entropy", {"label_smoothing": 0.0}),
+        _part("loss", "cross_entropy", {"label_smoothing": 0.0}, task="classification"),
+        _part("loss", "mse", task=None),
         _part("optimizer", "sgd", {"lr": 0.01, "nesterov": False}, {"lr": LR}),
         _part("optimizer", "adam", {"lr": 0.001, "beta1": 0.9}, {"lr": LR}),
         _part("optimizer", "plain", {"lr": 0.01}),
-        _part("schedule", "constant"),
+        _part("schedule", "constant", watches=None),
+        _part("schedule", "plateau", {"factor": 0.1, "metric": "loss"}, watches="metric"),
+        _part("augmentation", "rotate", {"degrees": 15.0}, draws=1),
+        _part("augmentation", "crop", {"padding": 4}, draws=2),
         _part("strategy", "full", {"head_scale": 1.0}),
         _part("executor", "process"),
         _part("executor", "serial"),
         _part("executor", "cluster", {"scheduler": ""}),
-        _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
-        _part("metric", "loss", direction="minimize", unit="", floor=None, ceiling=None),
+        _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0, task="classification"),
+        _part("metric", "loss", direction="minimize", unit="", floor=None, ceiling=None, task=None),
+        _part("metric", "recall", direction="maximize", unit="fraction", floor=0.0, ceiling=1.0, task="classification"),
     )
 )
 

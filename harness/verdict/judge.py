@@ -61,9 +61,18 @@ def judge(
     return Judgement(
         headline=headline(verdicts, metric=measure, context=context),
         verdicts=tuple(verdicts),
-        summary=summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim),
+        summary=_with_early_stopping(suite, summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim)),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )
+
+
+def _with_early_stopping(suite: Suite, summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with the rule of the arms that choose their epoch by early stopping."""
+    for setting in suite.settings:
+        if "early_stopping" in setting.values:
+            mine = (summary["problem"] == setting.problem) & (summary["arm"] == setting.arm)
+            summary.loc[mine, "epoch_rule"] = "early_stopping"
+    return summary
 
 
 def _paired_on(suite: Suite, problem: str, arm: str, baseline: str) -> str:
