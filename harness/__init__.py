@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.errors import ClusterError, DataError, HarnessError, PluginError, ResultsError, SuiteError
     from harness.hookspecs import (
+        Augmentation,
         Choice,
         Dataset,
         Executor,
@@ -34,6 +35,7 @@ __version__ = "0.1.0"
 
 _ERRORS = ("ClusterError", "DataError", "HarnessError", "PluginError", "ResultsError", "SuiteError")
 _CONTRACT = (
+    "Augmentation",
     "Choice",
     "Dataset",
     "Executor",

@@ -24,7 +24,7 @@ from harness import hookspecs
 from harness.catalog import Origin, PartInfo, nearest
 from harness.discovery import LOCAL
 from harness.errors import HarnessError, PluginError
-from harness.hookspecs import HOOKS, PROJECT, Domain, Part, part_fields
+from harness.hookspecs import HOOKS, PROJECT, Domain, Part, Schedule, part_fields
 
 _TAKES_NOTHING = "a hook takes no arguments and returns a list of parts"
 _HIDDEN = {"site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
@@ -107,6 +107,8 @@ def describe(part: Part, origin: Origin) -> PartInfo:
     unknown = [name for name in [*given, *part.space] if name not in {**defaults, **given} and name not in required]
     if unknown and not takes_any:
         raise PluginError(f"{part.kind} '{part.name}': {part.call} takes no option '{unknown[0]}'")
+    if isinstance(part, Schedule) and part.watches not in {None, *defaults, *given, *required}:
+        raise PluginError(f"schedule '{part.name}': it watches '{part.watches}', which is none of its options")
     shown = {"name", "kind", "space", "defaults", "source", part.call, "phases", "prepare", "penalty", "finish"}
     return PartInfo(
         kind=part.kind,

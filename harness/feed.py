@@ -22,6 +22,8 @@ from harness.device import apart
 from harness.pruning import EVALUATIONS_BY_STEPS
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Inputs (B, ...), targets (B, ...) and the places of the examples in their split (B,), all on the device."""
 EVALUATION_BATCH = 500
 
 
@@ -71,8 +73,8 @@ class Examples(Protocol):
     def __len__(self) -> int:
         """Number of examples N."""
 
-    def batches(self, indices: Iterable[torch.Tensor], *, seed: int) -> Iterator[Pair]:
-        """A pair (inputs (B, ...), targets (B, ...)) on the device for each tensor of indices.
+    def batches(self, indices: Iterable[torch.Tensor], *, seed: int) -> Iterator[Batch]:
+        """The examples of each tensor of indices (B,).
 
         What a data set draws for an example depends on `seed` and the example alone.
         """
@@ -94,11 +96,11 @@ class Resident:
     def __len__(self) -> int:
         return len(self.inputs)
 
-    def batches(self, indices: Iterable[torch.Tensor], *, seed: int) -> Iterator[Pair]:
+    def batches(self, indices: Iterable[torch.Tensor], *, seed: int) -> Iterator[Batch]:
         """Gathers."""
         inputs, targets = self.inputs, self.targets
         for index in indices:
-            yield inputs[index], targets[index]
+            yield inputs[index], targets[index], index
 
     def chunks(self) -> Iterator[Pair]:
         """Views."""
@@ -116,9 +118,12 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.index)
 
-    def batches(self, indices: Iterable[torch.Tensor], *, seed: int) -> Iterator[Pair]:
+    def batches(self, indices: Iterable[torch.Tensor], *, seed: int) -> Iterator[Batch]:
         """Through a DataLoader whose order is ours."""
-        return self._load([self.index[index].tolist() for index in indices], seed)
+        order = list(indices)
+        loaded = self._load([self.index[index].tolist() for index in order], seed)
+        for (inputs, targets), index in zip(loaded, order, strict=True):
+            yield inputs, targets, index.to(self.device, non_blocking=True)
 
     def chunks(self) -> Iterator[Pair]:
         """Through a DataLoader, in order."""

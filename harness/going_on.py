@@ -147,7 +147,8 @@ def _cause(differs: Mapping[str, Any]) -> str:
     names = set(differs)
     if any(name.startswith("metrics.") or (name.startswith("problem.") and name.endswith(".use")) for name in names):
         return "suite"
-    if any(name.startswith("parts.") for name in names):
+    # A part that only one of the two has was put into the suite or taken out of it.
+    if any(name.startswith("parts.") and None not in pair for name, pair in differs.items()):
         return "plugin"
     if names and all(name.startswith("data.") for name in names):
         return "data"
@@ -219,7 +220,8 @@ def _was_current(one: Outside, kept: Kept | None) -> bool:
 
 def _file(plan: Plan, one: Outside) -> str:
     """The source of a part that changed, as short as it can be said."""
-    kind = min(name for name in one.differs if name.startswith("parts.")).removeprefix("parts.").rpartition(".")[0]
+    changed = (name for name, pair in one.differs.items() if name.startswith("parts.") and None not in pair)
+    kind = min(changed).removeprefix("parts.").rpartition(".")[0]
     origin = _origins(plan, *one.nearest).get(kind)
     if origin is None:
         return kind

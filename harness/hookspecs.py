@@ -27,6 +27,9 @@ PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
+Task = Literal["classification", "regression"]
+"""Of labels, or of values: `Splits.classes` is None for a regression."""
+
 # What may stand in a suite file, a RunSpec and a record.
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -192,6 +195,8 @@ class Loss(_Described):
 
     name: str
     build: Callable[..., Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]
+    task: Task | None = None
+    """The only task that it has a meaning for; None: both. Another one is refused before anything runs."""
     kind: ClassVar[str] = "loss"
 
 
@@ -204,8 +209,36 @@ class Schedule(_Described):
 
     name: str
     build: Callable[..., torch.optim.lr_scheduler.LRScheduler | None]
+    watches: str | None = None
+    """The option that names a metric, for a schedule that follows one: its scheduler is stepped after every evaluation
+    instead, as `step(value)`, with the metric on validation turned so that smaller is better."""
     kind: ClassVar[str] = "schedule"
     given: ClassVar[int] = 3
+
+
+@dataclass(frozen=True)
+class Augmentation(_Described):
+    """`apply(images (B, C, H, W), draws (B, K), **options) -> images`: other images of the same shape and type.
+
+    All chance comes from `draws`, K uniform numbers in [0, 1) for each image. They depend on the run's seed, the step
+    and the example alone, so that neither its place in the batch nor a resume changes what becomes of an image.
+    """
+
+    name: str
+    apply: Callable[..., torch.Tensor]
+    draws: int = 1
+    """K."""
+    kind: ClassVar[str] = "augmentation"
+    call: ClassVar[str] = "apply"
+    given: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        if isinstance(self.draws, bool) or not isinstance(self.draws, int) or self.draws < 0:
+            raise ValueError(f"Augmentation: draws must be a whole number of at least 0, got {self.draws!r}")
+        if self.space:
+            raise ValueError(f"Augmentation: its options are not tuned, got space for {', '.join(self.space)}")
+        if self.name == "none":
+            raise ValueError("Augmentation: 'none' stands for no augmentation in a suite; choose another name")
 
 
 @dataclass(frozen=True)
@@ -234,8 +267,8 @@ class Metric(_Described):
     floor: float | Literal["chance"] | None = None
     """What a failed run counts as; `chance` is 1 / classes. None: one failure means no mean difference."""
     ceiling: float | None = None
-    task: Literal["classification", "regression"] | None = None
-    """Of the problems that it has a meaning for; None: both."""
+    task: Task | None = None
+    """The only task that it has a meaning for; None: both. Another one is refused before anything runs."""
     kind: ClassVar[str] = "metric"
     call: ClassVar[str] = "apply"
     given: ClassVar[int] = 1
@@ -299,8 +332,18 @@ class NotApplicable(Exception):
     """Raised by a strategy that has no meaning on a model, or a metric that has none on a split; says why in words."""
 
 
-Part = Optimizer | Model | Dataset | Loss | Schedule | Metric | Strategy | Executor
-PART_TYPES: tuple[type[Part], ...] = (Optimizer, Model, Dataset, Loss, Schedule, Metric, Strategy, Executor)
+Part = Optimizer | Model | Dataset | Loss | Schedule | Augmentation | Metric | Strategy | Executor
+PART_TYPES: tuple[type[Part], ...] = (
+    Optimizer,
+    Model,
+    Dataset,
+    Loss,
+    Schedule,
+    Augmentation,
+    Metric,
+    Strategy,
+    Executor,
+)
 KINDS: tuple[str, ...] = tuple(part.kind for part in PART_TYPES)
 
 
@@ -340,6 +383,11 @@ def harness_losses() -> list[Loss]:  # type: ignore[empty-body]
 @hookspec
 def harness_schedules() -> list[Schedule]:  # type: ignore[empty-body]
     """The learning rate over the steps of a run."""
+
+
+@hookspec
+def harness_augmentations() -> list[Augmentation]:  # type: ignore[empty-body]
+    """Other images from training images."""
 
 
 @hookspec

@@ -7,15 +7,16 @@ seeds, is decided here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, pruning, registry, sizes, toml
+from harness import child, fitting, pruning, registry, sizes
 from harness.catalog import Catalog, Origin, PartInfo
-from harness.diagnostics import Mistake, MistakesError
+from harness.diagnostics import MistakesError
+from harness.hookspecs import Task
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds, seed
 from harness.suite import Setting, Suite
 
@@ -38,6 +39,11 @@ class DataFacts:
     """SHA-256 of the training and of the test split."""
     class_counts: tuple[int, ...] | None = None
     """Training examples by class; None for a regression, and where nobody reads the whole split."""
+
+    @property
+    def task(self) -> Task:
+        """Of labels, or of values."""
+        return "regression" if self.classes is None else "classification"
 
 
 @dataclass(frozen=True)
@@ -124,21 +130,22 @@ class Plan:
         return {problem: self._metrics_of(problem) for problem in self.facts}
 
     def _metrics_of(self, problem: str) -> list[PartInfo]:
-        names, task = set(self.catalog.names("metric")), self.task(problem)
+        names = set(self.catalog.names("metric"))
         claimed = [claim.metric for claim in self.suite.claims if claim.problem == problem]
-        first: dict[str, PartInfo] = {}
+        found: dict[str, PartInfo] = {}
         for metric in (self.suite.metric, *self.suite.also, *claimed):
-            first.setdefault(metric.name, metric)
-        found = list(first.values())
-        for name in ALWAYS_MEASURED:
-            if name in names and all(metric.name != name for metric in found):
+            found.setdefault(metric.name, metric)
+        watched = [name for setting in self.suite.settings if setting.problem == problem for name in setting.watched]
+        for name in (*(name for name in ALWAYS_MEASURED if name in names), *watched):
+            if name not in found:
                 metric = self.catalog.find("metric", name)
-                found += [metric] if metric.extra.get("task") in (None, task) else []
-        return found
+                if name in watched or self.suits(problem, metric):
+                    found[name] = metric
+        return list(found.values())
 
-    def task(self, problem: str) -> str:
-        """`classification` or `regression`."""
-        return "regression" if self.facts[problem].classes is None else "classification"
+    def suits(self, problem: str, part: PartInfo) -> bool:
+        """Whether a loss or metric has a meaning for the problem's task, as far as it says."""
+        return part.extra.get("task") in (None, self.facts[problem].task)
 
     @cached_property
     def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
@@ -192,19 +199,27 @@ class Plan:
                 repeat=label.repeat,
             ),
         }
-        if final:
-            compare = self.suite.compare
-            payload["select"] = {
-                "metric": self.suite.metric.name,
-                "direction": self.suite.metric.extra["direction"],
-                "rule": compare.epoch,
-            }
+        if final or "early_stopping" in setting.values:
+            payload["select"] = self._select(setting)
         if folds is not None:
             partition = seed(self.suite.seed, str(setting.values["dataset"]["use"]), "folds")  # type: ignore[index,call-overload]
             payload["fold"] = {"of": folds, "index": label.replicate, "seed": partition}
         if prune is not None:
             payload["prune"] = dict(prune)
         return Request(label, RunSpec(payload), origins)
+
+    def _select(self, setting: Setting) -> dict[str, Any]:
+        """By what the weights are chosen that a run ends with: early stopping has a metric of its own."""
+        metric, rule, stopping = self.suite.metric, self.suite.compare.epoch, setting.values.get("early_stopping")
+        if isinstance(stopping, dict):
+            watched = {one.name: one for one in self.metrics(setting.problem)}
+            metric, rule = watched[str(stopping["metric"])], "best_validation"
+        return {"metric": metric.name, "direction": metric.extra["direction"], "rule": rule}
+
+    def epoch_rule(self, problem: str, arm: str) -> str:
+        """How runs choose the epoch whose weights they end with: `best_validation`, `last` or `early_stopping`."""
+        stops = "early_stopping" in self.settings[problem, arm].values
+        return "early_stopping" if stops else self.suite.compare.epoch
 
     @property
     def given(self) -> SettingName:
@@ -276,7 +291,7 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts)
-    if mistakes := list(dict.fromkeys([*sizes.mistakes(plan), *_also_mistakes(plan)])):
+    if mistakes := list(dict.fromkeys([*sizes.mistakes(plan), *fitting.mistakes(plan)])):
         raise MistakesError(mistakes, str(suite.path))
     return plan
 
@@ -296,20 +311,6 @@ def data_question(setting: Setting, root: Path) -> dict[str, Any]:
     """The question whose answer is the setting's `DataFacts`."""
     origin = setting.origins["dataset"]
     return {"ask": "data", "dataset": setting.values["dataset"], "origin": origin.__dict__, "root": str(root)}
-
-
-def _also_mistakes(plan: Plan) -> Iterator[Mistake]:
-    """Further metrics that a problem does not have."""
-    document = toml.parse(plan.suite.text, str(plan.suite.path))
-    for index, metric in enumerate(plan.suite.also):
-        path = ("compare", "also", index)
-        place = document.place(document.entries[path].value) if path in document.entries else document.whole()
-        for problem in plan.facts:
-            task = plan.task(problem)
-            if metric.extra.get("task") not in (None, task):
-                message = f"[compare] also: '{metric.name}' measures a {metric.extra['task']}, '{problem}' is a {task}"
-                known = [one.name for one in plan.catalog.of("metric") if one.extra.get("task") in (None, task)]
-                yield Mistake("wrong-task", message, (place,), allowed=", ".join(known))
 
 
 def prices(plan: Plan) -> dict[tuple[str, str], Price]:

@@ -54,8 +54,9 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     splits = _load(payload["problem"]["dataset"], question["origins"]["dataset"], question["root"])
     few = min(_EVALUATED, data_module.size(splits.train) // 2)
     few_steps = {"epochs": None, "train_examples": None, "steps": _WARM_UP, "validation_examples": few}
-    payload["problem"] = {**payload["problem"], **few_steps}
-    payload["problem"].pop("labels_per_class", None)
+    off = ("early_stopping", "labels_per_class")
+    whole = {key: value for key, value in payload["problem"].items() if key not in off}
+    payload["problem"] = {**whole, **few_steps}
     payload.pop("fold", None)
     parts = train.Parts.load(payload, origins)
     device = device_module.choose_device(question["device"])

@@ -119,6 +119,8 @@ class Results:
             runs = runs[runs[name] == row[name]]
         runs = runs[(runs["phase"] == "tune") & (runs["run_id"] != "")]
         values = evaluations[(evaluations["split"] == "validation") & (evaluations["metric"] == row["metric"])]
+        if row["pruner"] == "wilcoxon" and (runs["epoch_rule"] == "early_stopping").all():
+            values = values[values["selected"]]  # one value a run
         curves = {run_id: list(some) for run_id, some in values.groupby("run_id", sort=False)["value"]}
         found = {}
         for number, some in runs.groupby("trial"):

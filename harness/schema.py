@@ -19,6 +19,8 @@ from harness.toml_scan import Path
 
 SCHEMA = 1
 """The schema of suite files that this version reads."""
+NONE = "none"
+"""Switches off what an arm would otherwise inherit from [problem]; the default of the keys that take it."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,41 @@ class PartOf:
             return value
         if isinstance(value, dict) and not at:
             return value
-        raise PydanticCustomError("part_type", "a part is due", {"at": at})
+        raise PydanticCustomError("part_type", "a part is due", {"at": (at,) if at else ()})
+
+
+@dataclass(frozen=True)
+class PartsOf:
+    """Marks a value that names any number of parts of one kind: `none`, a part or a list of them; tables have `use`."""
+
+    kind: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        name = {"type": "string", "x-part": self.kind}
+        part = [name, {"type": "object", "properties": {"use": name}, "required": ["use"]}]
+        return {"anyOf": [{"const": NONE}, *part, {"type": "array", "items": {"anyOf": part}, "minItems": 1}]}
+
+    def check(self, value: Any) -> Any:
+        """The value as it is, or a pydantic error that says where in it a name is amiss."""
+        if value == []:
+            raise PydanticCustomError("too_short", "at least one part is due")
+        for path in items((), value):
+            part = value[path[0]] if path else value
+            name = part.get("use") if isinstance(part, dict) else part
+            if not (isinstance(name, str) and name):
+                inside = ("use",) if isinstance(part, dict) and "use" in part else ()
+                raise PydanticCustomError("part_type", "a part is due", {"at": (*path, *inside)})
+        return value
+
+
+def items(path: Path, value: Any) -> list[Path]:
+    """Paths of the single parts that a value at the path names, as `PartsOf` has it."""
+    if isinstance(value, list):
+        return [(*path, index) for index in range(len(value))]
+    return [] if value == NONE else [path]
 
 
 @dataclass(frozen=True)
@@ -73,6 +109,37 @@ class Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
+@dataclass(frozen=True)
+class TableOrNone:
+    """Marks a value that is a table, in which every key has a default, or `none`."""
+
+    table: type[Table]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        inner = handler.generate_schema(self.table)
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, ok: value if value == NONE else ok(value), inner
+        )
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"const": NONE}, handler(schema["schema"])]}
+
+
+class Regularisation(Table):
+    """Penalties in the loss, l1 sum |w| + l2 sum w^2 (`harness.penalties`)."""
+
+    l1: Annotated[float, Field(ge=0)] = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+
+
+class EarlyStopping(Table):
+    """When training ends before its budget does (`harness.stopping`)."""
+
+    patience: Count = 3
+    metric: Text = "loss"
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Problem(Table):
     """What is held equal for all arms. None: not given, and without a default that could stand for it."""
 
@@ -82,6 +149,9 @@ class Problem(Table):
     optimizer: Annotated[Part, PartOf("optimizer")] = "sgd"
     schedule: Annotated[Part, PartOf("schedule")] = "constant"
     strategy: Annotated[Part, PartOf("strategy")] = "full"
+    augmentation: Annotated[Any, PartsOf("augmentation")] = NONE
+    regularisation: Annotated[Any, TableOrNone(Regularisation)] = NONE
+    early_stopping: Annotated[Any, TableOrNone(EarlyStopping)] = NONE
     train_examples: Count | None = None
     labels_per_class: Annotated[int | str, CountOrAll()] | None = None
     folds: Annotated[int, Field(ge=2)] | None = None
@@ -93,6 +163,10 @@ class Problem(Table):
 
 
 PART_KEYS: tuple[str, ...] = ("dataset", "model", "loss", "optimizer", "schedule", "strategy")
+PARTS_KEYS: tuple[str, ...] = ("augmentation",)
+"""Any number of parts, in their order; an arm's value takes the place of the problem's."""
+TABLE_KEYS: dict[str, type[Table]] = {"regularisation": Regularisation, "early_stopping": EarlyStopping}
+"""A table of the key's own; an arm's is laid over the problem's."""
 BUDGET_KEYS: tuple[str, ...] = (
     "train_examples",
     "labels_per_class",
@@ -112,6 +186,11 @@ def default_part(kind: str) -> str | None:
     """The name of the part that stands where the suite names none of that kind."""
     fields = {**Problem.model_fields, **Execution.model_fields}
     return fields[kind].default if kind in fields else None
+
+
+def table_defaults(key: str) -> dict[str, Any]:
+    """Every key of a table of `TABLE_KEYS` with its default."""
+    return {name: info.default for name, info in TABLE_KEYS[key].model_fields.items()}
 
 
 def _without_none(annotation: Any) -> Any:
@@ -234,8 +313,8 @@ def faults(values: Mapping[str, Any]) -> list[Fault]:
 
 
 def _fault(error: Any) -> Fault:
-    at = error.get("ctx", {}).get("at", "") if error["type"] == "part_type" else ""
-    return Fault((*error["loc"], at) if at else tuple(error["loc"]), error["type"])
+    at = error.get("ctx", {}).get("at", ()) if error["type"] == "part_type" else ()
+    return Fault((*error["loc"], *at), error["type"])
 
 
 def keys_of(path: Path) -> tuple[str, ...]:
@@ -248,7 +327,9 @@ def keys_of(path: Path) -> tuple[str, ...]:
 
 def tables() -> list[Path]:
     """Every table of a suite, the top level first; the items of [[arm]] go by index 0."""
-    return [path for path in ((), *((key,) for key in keys_of(())), ("arm", 0), ("claim", 0)) if keys_of(path)]
+    inside = [("problem", key) for key in TABLE_KEYS]
+    found = ((), *((key,) for key in keys_of(())), ("arm", 0), ("claim", 0), *inside)
+    return [path for path in found if keys_of(path)]
 
 
 def allowed(path: Path) -> str:
@@ -269,8 +350,11 @@ def _declared(path: Path) -> tuple[Any, tuple[Any, ...]]:
                 return None, ()
             current, constraints = _peel(found.annotation)
             constraints = (*constraints, *found.metadata)
+        elif isinstance(step, int) and (several := [one for one in constraints if isinstance(one, PartsOf)]):
+            constraints = (PartOf(several[0].kind),)
         else:
             return None, ()
+        current = next((one.table for one in constraints if isinstance(one, TableOrNone)), current)
     return current, constraints
 
 
@@ -289,6 +373,11 @@ def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
             return 'integer >= 1, or "all"'
         if isinstance(constraint, PartOf):
             return f'{constraint.kind} name, or {{use = "name", option = value}}'
+        if isinstance(constraint, PartsOf):
+            return f'{constraint.kind} name, {{use = "name", option = value}}, a list of these, or "{NONE}"'
+        if isinstance(constraint, TableOrNone):
+            keys = ", ".join(f"{key} = ..." for key in constraint.table.model_fields)
+            return f'{{{keys}}}, or "{NONE}"'
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is list:

@@ -22,7 +22,7 @@ from harness.locations import data_root, is_text
 from harness.plan import Plan, data_question, make
 from harness.spec import digest
 from harness.store import Record, Store, write_atomically
-from harness.suite import Suite, load
+from harness.suite import Setting, Suite, load
 
 if TYPE_CHECKING:
     from harness.coordinator import Walk
@@ -283,9 +283,9 @@ def _numeric_environment(walk: Walk) -> Mapping[str, Any]:
 
 def _parts(plan: Plan) -> list[tuple[str, str, str, str]]:
     rows = {
-        (kind, str(setting.values[kind]["use"]), str(origin), origin.sha256[:12])  # type: ignore[index,call-overload]
+        (*_kind_and_name(setting, place), str(origin), origin.sha256[:12])
         for setting in plan.suite.settings
-        for kind, origin in setting.origins.items()
+        for place, origin in setting.origins.items()
     }
     rows |= {
         ("metric", metric.name, str(metric.origin), metric.origin.sha256[:12])
@@ -293,6 +293,12 @@ def _parts(plan: Plan) -> list[tuple[str, str, str, str]]:
         for metric in plan.metrics(problem)
     }
     return sorted(rows)
+
+
+def _kind_and_name(setting: Setting, place: str) -> tuple[str, str]:
+    """Of the part that a key of `Setting.origins` stands for; one of several has its name in the key."""
+    kind, _, name = place.partition(":")
+    return kind, name or str(setting.values[kind]["use"])  # type: ignore[index,call-overload]
 
 
 def write_outputs(session: Session, walk: Walk) -> Findings:

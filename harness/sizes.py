@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness import toml
-from harness.diagnostics import Mistake, Place
+from harness.diagnostics import Mistake
+from harness.fitting import place
 
 if TYPE_CHECKING:
     from harness.plan import DataFacts, Plan
@@ -56,7 +56,7 @@ def _fold_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[M
         return
     if facts.classes is not None and facts.class_counts is None:
         message = f"folds need a data set in memory, and '{name}' is not"
-        yield Mistake("conflict", message, (_place(plan.suite, "folds"),), help="leave folds out")
+        yield Mistake("conflict", message, (place(plan.suite, ("problem", "folds")),), help="leave folds out")
         return
     counts = facts.class_counts or (facts.train,)
     smallest = min(range(len(counts)), key=counts.__getitem__)
@@ -77,8 +77,8 @@ def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[
     if facts.classes is None or facts.class_counts is None:
         why = "is a regression" if facts.classes is None else "is not in memory"
         message = f"labels_per_class needs a data set with classes in memory, and '{name}' {why}"
-        place = _place(plan.suite, "labels_per_class")
-        yield Mistake("conflict", message, (place,), help="write train_examples instead")
+        where = place(plan.suite, ("problem", "labels_per_class"), ("problems", "labels_per_class"))
+        yield Mistake("conflict", message, (where,), help="write train_examples instead")
         return
     folds = plan.suite.compare.folds
     there = [count - math.ceil(count / folds) if folds else count for count in facts.class_counts]
@@ -103,10 +103,4 @@ def _class_name(facts: DataFacts, label: int) -> str:
 def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
     """The mistake, at the key where the file has it, else at the file."""
     message = f"{key} is {found}, more than there are"
-    return Mistake("out-of-range", message, (_place(suite, key),), allowed=allowed)
-
-
-def _place(suite: Suite, key: str) -> Place:
-    document = toml.parse(suite.text, str(suite.path))
-    paths = [path for path in (("problem", key), ("problems", key)) if path in document.entries]
-    return document.place(document.entries[paths[0]].value) if paths else document.whole()
+    return Mistake("out-of-range", message, (place(suite, ("problem", key), ("problems", key)),), allowed=allowed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-from harness import names, pruning, schema, toml
+from harness import names, pruning, schema, suite_tables, toml
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
@@ -32,7 +32,9 @@ class Setting:
     space: dict[str, Domain]
     """What tuning searches, by dotted option (`optimizer.lr`) or key (`batch_size`)."""
     origins: dict[str, Origin]
-    """Where the part of each kind comes from."""
+    """Where the part of each kind comes from; of several, by kind and name (`augmentation:rotate`)."""
+    watched: tuple[str, ...] = ()
+    """Names of metrics that its schedule or its early stopping follows."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +216,17 @@ def _executor(reading: Reading, parts: Parts) -> Chosen | None:
     return parts.choose("executor", () if reading.source.at(path) is MISSING else (path,))
 
 
+_OTHER_KEYS = {*schema.PART_KEYS, *schema.PARTS_KEYS, *schema.TABLE_KEYS}
+_PLAIN_KEYS = tuple(key for key in schema.Problem.model_fields if key not in _OTHER_KEYS)
+"""Keys of [problem] whose value is a number or a word."""
+
+
 # Settings ------------------------------------------------------------------------------------------------------------
 
 
 def _check_parts(reading: Reading, parts: Parts) -> None:
     """Look at every part that stands somewhere in the suite."""
-    for kind in schema.PART_KEYS:
+    for kind in (*schema.PART_KEYS, *schema.PARTS_KEYS):
         for table in ("problem", "problems", "arms"):
             value = reading.source.at((table, kind))
             if table == "problem":
@@ -241,13 +248,16 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             layers = {key: _layers(reading, key, problem, arm) for key in schema.Problem.model_fields}
             chosen = {kind: parts.choose(kind, layers[kind]) for kind in schema.PART_KEYS}
             there = {kind: part for kind, part in chosen.items() if part is not None}
-            if len(there) < len(chosen):
+            extras = suite_tables.extras(reading, parts, layers)
+            if len(there) < len(chosen) or extras is None:
                 continue
-            keys = {key: paths[-1] for key, paths in layers.items() if paths and key not in schema.PART_KEYS}
-            searched = space.of(there, keys)
-            origins = {kind: part.info.origin for kind, part in there.items()}
-            values = _values(reading, there, keys)
-            settings.append(Setting(problem.name, arm.name, values, searched if tuned else {}, origins))
+            keys = {key: paths[-1] for key, paths in layers.items() if paths and key in _PLAIN_KEYS}
+            searched = space.of({**there, "regularisation": extras.penalties}, keys)
+            searched = searched if tuned else {}
+            origins = {kind: part.info.origin for kind, part in there.items()} | extras.origins
+            values = _values(reading, there, keys) | extras.values(searched)
+            watched = suite_tables.watched(there["schedule"], extras)
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched))
     return settings
 
 
@@ -261,8 +271,8 @@ def _layers(reading: Reading, key: str, problem: Variant, arm: Variant) -> tuple
 def _values(reading: Reading, parts: Mapping[str, Chosen], keys: Mapping[str, Path]) -> dict[str, Plain]:
     fields = schema.Problem.model_fields
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in parts.items()}
-    for key in fields:
-        if key not in schema.PART_KEYS and (key in keys or key not in schema.LATER_KEYS):
+    for key in _PLAIN_KEYS:
+        if key in keys or key not in schema.LATER_KEYS:
             values[key] = reading.get(keys[key], None) if key in keys else fields[key].default
     # A budget of [problems] takes the place of the one in [problem], whichever of the two it is.
     if "epochs" in keys and "steps" in keys:

@@ -13,7 +13,7 @@ from harness.catalog import Catalog, PartInfo, nearest
 from harness.diagnostics import quote
 from harness.errors import PluginError
 from harness.hookspecs import Choice, Domain, Float, Int, Plain, plural
-from harness.suite_source import Reading, subject, toml_type
+from harness.suite_source import MISSING, Reading, subject, toml_type
 from harness.toml_scan import Path
 
 MOST_NAMES = 12
@@ -46,8 +46,19 @@ class Parts:
             self._chosen[kind, layers] = self._choose(kind, layers)
         return self._chosen[kind, layers]
 
+    def choose_all(self, kind: str, path: Path | None) -> tuple[Chosen, ...] | None:
+        """The parts that the value at the path names, in order; None, with a mistake, where one is not there."""
+        if path is None or not self.reading.sound(path):
+            return () if path is None else None
+        chosen = [self.choose(kind, (one,)) for one in schema.items(path, self.reading.source.at(path))]
+        found = tuple(part for part in chosen if part is not None)
+        return found if len(found) == len(chosen) else None
+
     def check(self, kind: str, path: Path) -> None:
-        """Look at a part that stands in the suite, though every arm may replace it or add to its options."""
+        """Look at what stands in the suite, though every arm may replace it or add to its options."""
+        if kind in schema.PARTS_KEYS:
+            self.choose_all(kind, path if self.reading.source.at(path) is not MISSING else None)
+            return
         value = self.reading.source.at(path)
         if isinstance(value, str) or (isinstance(value, dict) and "use" in value):
             self._look_up(kind, *_merge(self.reading, kind, (path,)))
@@ -73,7 +84,18 @@ class Parts:
             return None
         values = {option: check_option(reading, info, option, path) for option, path in options.items()}
         defaults = {option: plain(default) for option, default in info.options.items()}
-        return Chosen(info, canonical(reading.catalog, info), {**defaults, **values}, options)
+        values = {**defaults, **values, **_watched(reading, info, {**defaults, **values}, options)}
+        return Chosen(info, canonical(reading.catalog, info), values, options)
+
+
+def _watched(
+    reading: Reading, info: PartInfo, values: Mapping[str, Plain], options: Mapping[str, Path]
+) -> dict[str, Plain]:
+    """The option that names a metric which the part follows, with that metric's own name; a mistake if it is none."""
+    option = info.extra.get("watches")
+    name = values.get(option) if option else None
+    metric = find(reading, "metric", name, options.get(str(option))) if isinstance(name, str) else None
+    return {} if metric is None else {str(option): metric.name}
 
 
 def _no_part(reading: Reading, kind: str) -> None:

@@ -115,7 +115,7 @@ def _right_type(reading: Reading, path: Path, due: str) -> str:
     value, written = reading.source.at(path), reading.source.written(path)
     if path in (("arm",), ("claim",)):
         return f"for a list of {path[0]}s write [[{path[0]}]]"
-    if isinstance(value, list) and due == "a table":
+    if isinstance(value, list) and due == "a table" and len(path) == 1:
         return f"write [{path[0]}]" + (", or [[arm]] for arms spelled out" if path == ("arms",) else "")
     if isinstance(value, list) and due == "an integer" and value:
         return f"write {path[-1]} = {len(value)}"

@@ -22,9 +22,12 @@ from harness.suite_parts import (
     option_type,
 )
 from harness.suite_source import Reading, subject, toml_type
+from harness.suite_tables import KEY
 from harness.toml_scan import Path
 
 SPACE: Path = ("tuning", "space")
+_SEARCHED = (*schema.PART_KEYS, "regularisation")
+"""Keys of [problem] whose options may be searched."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,12 @@ class Space:
             self._seen.setdefault(wanted, "fixed")
             return
         self._seen[wanted] = "applied"
+        if part and part.info.extra.get("watches") == option:
+            cure = f"make it an axis: [arms] {kind} = [...]"
+            self.reading.refuse(
+                wanted.path, "not-tunable", "the metric that a schedule follows cannot be tuned", help=cure
+            )
+            return
         domain = self._domain(wanted, part.info if part else None, option)
         if domain is not None:
             space[f"{kind}.{option}" if part else option] = domain
@@ -136,12 +145,13 @@ def _entries(reading: Reading) -> list[Wanted]:
     for key in table if isinstance(table, dict) else ():
         path: Path = (*SPACE, key)
         kind, _, option = key.partition(".")
-        if key in schema.PART_KEYS and isinstance(table[key], dict) and not {"low", "high"} & set(table[key]):
+        if key in _SEARCHED and isinstance(table[key], dict) and not {"low", "high"} & set(table[key]):
             found += [Wanted(key, name, (*path, name)) for name in table[key]]
-        elif key in schema.PART_KEYS:
-            cure = f"make it an axis: [arms] {key} = [...]"
-            reading.refuse(path, "not-tunable", "a part cannot be tuned, only its options", help=cure)
-        elif kind in schema.PART_KEYS and option:
+        elif key in _SEARCHED or kind in schema.PARTS_KEYS:
+            few = "and neither can its options" if kind in schema.PARTS_KEYS else "only its options"
+            cure = f"make it an axis: [arms] {kind} = [...]"
+            reading.refuse(path, "not-tunable", f"a part cannot be tuned, {few}", help=cure)
+        elif kind in _SEARCHED and option:
             found.append(Wanted(kind, option, path))
         else:
             found.append(Wanted(None, key, path))
@@ -255,7 +265,7 @@ def _domain(reading: Reading, path: Path, info: PartInfo | None, option: str) ->
         message = f"expected an integer, found {reading.source.found((*path, odd))}"
         reading.refuse((*path, odd), "wrong-type", message, allowed=hint)
         return None
-    sizes = [_check_size(reading, option, (*path, key)) for key in bounds] if not info else []
+    sizes = [_check_size(reading, info, option, (*path, key)) for key in bounds]
     if not all(sizes):
         return None
     log = bool(value.get("log", False))
@@ -277,20 +287,19 @@ def _choices(reading: Reading, path: Path, info: PartInfo | None, option: str, h
         if not (fits(value, kind) if kind else _family(value) == due):
             message = f"{hint}, found {reading.source.found(item)}" if kind else f"choices of mixed type: {due}s and "
             reading.refuse(item, "wrong-type", message if kind else message + reading.source.found(item), allowed=due)
-        elif info:
+        elif _check_size(reading, info, option, item) and info:
             check_scale(reading, info, option, item)
-        else:
-            _check_size(reading, option, item)
     if not all(reading.sound((*path, index)) for index in range(len(found))):
         return None
     return Choice(*(as_type(value, kind) for value in found))  # type: ignore[arg-type]
 
 
-def _check_size(reading: Reading, option: str, at: Path) -> bool:
-    """A key of the problem must be 1 or more."""
-    if reading.source.at(at) >= 1:
+def _check_size(reading: Reading, info: PartInfo | None, option: str, at: Path) -> bool:
+    """A key of the problem must be 1 or more, one of its tables 0 or more; parts have rules of their own."""
+    of_part, least = info is not None and info.kind != KEY, 1 if info is None else 0
+    if of_part or reading.source.at(at) >= least:
         return True
-    allowed = schema.allowed(("problem", option))
+    allowed = schema.allowed(("problem", option) if info is None else ("problem", info.name, option))
     reading.refuse(at, "out-of-range", f"{reading.source.found(at)} is out of range", allowed=allowed)
     return False
 

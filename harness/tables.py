@@ -15,7 +15,7 @@ from harness import columns, per_class, tune
 from harness.catalog import PartInfo
 from harness.coordinator import Entry, Walk
 from harness.hookspecs import Choice, Domain, domain_to_plain
-from harness.plan import Plan
+from harness.plan import Label, Plan
 
 EDGE = 0.05
 """A value lies on an edge within this share of the (log) range from a bound."""
@@ -115,7 +115,8 @@ def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
         "repeat": None if label.phase == "final" else label.repeat,
         **{name: result.get(name) for name in kept},
         **{name: result.get(name, 0) for name in ("epochs", "steps", "examples")},
-        "epoch_rule": plan.suite.compare.epoch,
+        "stopped_early": bool(result.get("stopped_early", False)),
+        "epoch_rule": plan.epoch_rule(label.problem, label.arm),
         **{f"seed_{stream}": value for stream, value in seeds.items()},
         "hyperparameters": json.dumps(dict(entry.hyperparameters), sort_keys=True),
     }
@@ -145,7 +146,8 @@ def _finals_of_studies(walk: Walk) -> dict[tuple[str, str, int], Mapping[str, An
 
 def _study(plan: Plan, study: tune.Study, finals_of: Mapping[Any, Mapping[str, Any]]) -> dict[str, Any]:
     tuning, metric, best = plan.suite.tuning, plan.suite.metric, study.best
-    final = _validation_of_final(plan, finals_of.get((study.problem, study.arm, study.replicate)))
+    place = Label(study.problem, study.arm, study.replicate, "final", "tuned")
+    final = _validation_of_final(plan, place, finals_of.get((study.problem, study.arm, study.replicate)))
     sign = 1.0 if metric.extra["direction"] == "maximize" else -1.0
     known = best is not None and best.value is not None and final is not None
     states = [trial.state for trial in study.trials]
@@ -173,8 +175,8 @@ def _study(plan: Plan, study: tune.Study, finals_of: Mapping[Any, Mapping[str, A
     }
 
 
-def _validation_of_final(plan: Plan, result: Mapping[str, Any] | None) -> float | None:
-    return None if result is None or result["status"] != "ok" else tune.validation_value(plan, result)
+def _validation_of_final(plan: Plan, place: Label, result: Mapping[str, Any] | None) -> float | None:
+    return None if result is None or result["status"] != "ok" else tune.validation_value(plan, place, result)
 
 
 def _trials(study: tune.Study) -> Iterator[dict[str, Any]]:

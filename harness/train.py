@@ -19,13 +19,16 @@ import torch
 from torch import nn
 
 from harness import data, details, snapshot, spec, strategies
+from harness.augment import Augmenter
 from harness.catalog import Origin
 from harness.data import Division, Fold
 from harness.device import Clocks, reseed
 from harness.feed import Budget, Examples, Pair, batches
-from harness.hookspecs import Metric, NotApplicable, Predictions, Splits
+from harness.hookspecs import Augmentation, Metric, NotApplicable, Predictions, Splits
+from harness.penalties import penalties
 from harness.registry import load_part
 from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
+from harness.stopping import waited
 
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
@@ -51,6 +54,7 @@ class Parts:
     schedule: Any
     strategy: Any
     metrics: Mapping[str, Metric]
+    augmentations: tuple[Augmentation, ...] = ()
 
     @classmethod
     def load(cls, payload: Mapping[str, Any], origins: Mapping[str, Origin]) -> Parts:
@@ -59,7 +63,9 @@ class Parts:
         kinds = ("model", "loss", "optimizer", "schedule", "strategy")
         parts = {kind: load_part(kind, problem[kind]["use"], origins[kind]) for kind in kinds}
         metrics = {use: load_part("metric", use, origins[f"metric:{use}"]) for use in payload["metrics"]}
-        return cls(**parts, metrics=metrics)
+        listed = [part["use"] for part in problem.get("augmentation", ())]
+        augmentations = tuple(load_part("augmentation", use, origins[f"augmentation:{use}"]) for use in listed)
+        return cls(**parts, metrics=metrics, augmentations=augmentations)
 
 
 def run(
@@ -110,6 +116,7 @@ def build_only(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, devi
     """
     training = Training(payload, parts, _divide(payload, splits, device), splits.classes, Clocks())
     training.build_optimizer()
+    training.augment(training.division.example[0], torch.zeros(1, dtype=torch.int64, device=device), 0)
     return sum(parameter.numel() for parameter in training.model.parameters())
 
 
@@ -161,6 +168,8 @@ class Training:
         self.best: tuple[float, int, dict[str, torch.Tensor]] | None = None
         self.selected: float | None = None
         self.details: dict[str, Any] | None = None
+        self.stopped = False
+        self.augment = self._build_augmenter()
         self.loss = parts.loss.build(**_options(self.problem["loss"]))
         self.model = self._build_model()
         self.init_hash = snapshot.weights_hash(self.model)
@@ -179,6 +188,11 @@ class Training:
             raise BadOutput(f"model '{self.problem['model']['use']}' built {type(model).__name__}, not an nn.Module")
         layout = torch.channels_last if inputs.dim() == 4 else torch.preserve_format
         return model.to(self.device).to(memory_format=layout)
+
+    def _build_augmenter(self) -> Augmenter:
+        options = [_options(part) for part in self.problem.get("augmentation", ())]
+        parts = zip(self.parts.augmentations, options, strict=True)
+        return Augmenter(parts, seed=self.payload["seeds"]["augmentation"])
 
     def _begin_transfer(self) -> strategies.Transfer:
         return strategies.prepare(
@@ -202,9 +216,11 @@ class Training:
         )
         next(itertools.islice(batch_indices, self.step, self.step), None)  # what was trained on before a resume
         for phase in self.transfer.begin(after=self.step):
+            if self.stopped:
+                continue  # a phase that is skipped still leaves behind what the strategy keeps of it
             step = self._stepper(phase)
             self._restore_optimizer()
-            while self.step < phase.end:
+            while self.step < phase.end and not self.stopped:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(step, itertools.islice(batch_indices, stop - self.step), phase)
         self._load_best()
@@ -227,6 +243,9 @@ class Training:
         )
         self._optimizer, self._scheduler = optimizer, scheduler
         penalty, model, loss, name = self.transfer.penalty, self.model, self.loss, self.problem["loss"]["use"]
+        weights = [parameter.tensor for parameter in phase.parameters()]
+        add_penalties = penalties(weights, **self.problem.get("regularisation", {}))
+        by_step = None if self.parts.schedule.watches is not None else scheduler
         autocast = self._autocast
 
         def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -237,9 +256,11 @@ class Training:
             torch.autograd.backward(value)
             if penalty is not None:
                 torch.autograd.backward(penalty())
+            if add_penalties is not None:
+                add_penalties()
             optimizer.step()
-            if scheduler is not None:
-                scheduler.step()
+            if by_step is not None:
+                by_step.step()
             return outputs.detach(), value.detach()
 
         return step
@@ -258,10 +279,10 @@ class Training:
         outputs, losses, used = [], [], []
         # Nothing in this block may wait for the device: losses are looked at when the stretch is over.
         with self.clocks.running("train", self.device):
-            for inputs, targets in self.division.train.batches(
+            for inputs, targets, index in self.division.train.batches(
                 batch_indices, seed=spec.seed(seeds["augmentation"], begun)
             ):
-                output, loss = step(inputs, targets)
+                output, loss = step(self.augment(inputs, index, self.step), targets)
                 outputs.append(output)
                 losses.append(loss)
                 used.append(targets)
@@ -272,12 +293,16 @@ class Training:
             self._evaluate_stretch(torch.cat(outputs).float(), torch.cat(used))
 
     def _evaluate_stretch(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        """Score the batches as they were trained on, then validation; remember, prune, offer a checkpoint."""
+        """Score the batches as they were trained on, then validation; remember, stop or prune, offer a checkpoint."""
         self.clocks.epochs.append((self.epoch, self.clocks.train))
         with self.clocks.running("evaluate", self.device):
             self._note("train", outputs, targets)
             scores = self._evaluate("validation", self.division.validation)
             self._remember_best(scores)
+        self._tell_schedule(scores)
+        self.stopped = self.step < self.budget.steps and self._waited_enough()
+        if self.stopped:
+            return  # a run that is over keeps its value, however poor
         self._check_pruned()
         if self.keep is not None and self.step < self.budget.steps:
             self.keep(self.step, self.state)
@@ -328,12 +353,33 @@ class Training:
             self.best = (value, self.step, state)
             self.selected = self.epoch
 
+    def _tell_schedule(self, scores: Mapping[str, float]) -> None:
+        """Step a schedule that follows a metric, turned so that smaller is better."""
+        option = self.parts.schedule.watches
+        if option is not None and self._scheduler is not None:
+            name = self.problem["schedule"][option]
+            sign = -1.0 if self.parts.metrics[name].direction == "maximize" else 1.0
+            self._scheduler.step(sign * scores[name])
+
+    def _curve(self, metric: str) -> list[float]:
+        """The metric on validation at each evaluation so far."""
+        return [row[5] for row in self.evaluations if row[3] == "validation" and row[4] == metric]
+
+    def _waited_enough(self) -> bool:
+        """Whether validation has not improved for as long as early stopping waits."""
+        asked = self.problem.get("early_stopping")
+        if asked is None:
+            return False
+        direction = self.parts.metrics[asked["metric"]].direction
+        without = waited(self._curve(asked["metric"]), direction=direction, min_delta=asked["min_delta"])
+        return without >= int(asked["patience"])
+
     def _check_pruned(self) -> None:
         """Stop where the spec says that a run as bad as this one is not worth going on with."""
         prune = self.payload.get("prune")
         if prune is None:
             return
-        values = [row[5] for row in self.evaluations if row[3] == "validation" and row[4] == prune["metric"]]
+        values = self._curve(prune["metric"])
         threshold = prune["thresholds"][len(values) - 1]
         better = max if prune["direction"] == "maximize" else min
         judged = better(values) if prune["judge"] == "best" else values[-1]
@@ -409,7 +455,7 @@ class Training:
         self._resumed = None
 
     def result(self, status: str, reason: str | None) -> dict[str, Any]:
-        """The deterministic part of a record."""
+        """The deterministic part of a record; `stopped_early` is there where early stopping ended it."""
         return {
             "status": status,
             "reason": reason,
@@ -417,6 +463,7 @@ class Training:
             "steps": self.step,
             "examples": self.seen,
             "selected_epoch": self.selected if status == "ok" else None,
+            **({"stopped_early": True} if self.stopped else {}),
             "evaluations": self.evaluations,
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "trainable_parameters": self.trainable,

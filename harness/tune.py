@@ -153,7 +153,7 @@ def _in_turn(plan: Plan, label: Label, asker: Asker, tries: Sequence[_Try]) -> _
             one.results.append(result)
         judged = [one for one in alive if one.failure() is None]
         if judged and pruning.WILCOXON_PAIRS <= repeat + 1 < repeats:
-            found = asker.hopeless([[validation_value(plan, result) for result in one.results] for one in judged])
+            found = asker.hopeless([[validation_value(plan, label, r) for r in one.results] for one in judged])
             for one, stopped in zip(judged, found, strict=True):
                 one.stopped = stopped
 
@@ -189,7 +189,7 @@ def _judge(plan: Plan, label: Label, one: _Try, earlier: Sequence[Trial]) -> Tri
     curves = tuple(curve(plan, result) for result in one.results) if tuning.pruner in pruning.BY_CURVE else ()
     reported = tuple(math.fsum(values) / len(values) for values in zip(*curves, strict=False))
     if tuning.pruner == "wilcoxon":
-        reported = tuple(validation_value(plan, result) for result in one.results)
+        reported = tuple(validation_value(plan, label, result) for result in one.results)
     cut = [result for result in one.results if result["status"] == "pruned"]
     if cut or one.stopped:
         reason = cut[0]["reason"] if cut else f"wilcoxon: hopeless after {len(ids)} of {tuning.repeats} repeats"
@@ -197,7 +197,7 @@ def _judge(plan: Plan, label: Label, one: _Try, earlier: Sequence[Trial]) -> Tri
         return Trial(
             one.number, batch, one.setting, None, reported[-1], ids, reason, True, epoch, curves, reported
         )  # fmt: skip
-    scores = [validation_value(plan, result) for result in one.results]
+    scores = [validation_value(plan, label, result) for result in one.results]
     value = math.fsum(scores) / len(scores)
     return Trial(one.number, batch, one.setting, value, value, ids, curves=curves, reported=reported)
 
@@ -208,11 +208,17 @@ def curve(plan: Plan, result: Result) -> tuple[float, ...]:
     return tuple(float(row[5]) for row in result["evaluations"] if row[3] == "validation" and row[4] == name)
 
 
-def validation_value(plan: Plan, result: Result) -> float:
-    """The compared metric on validation, at the best or the last evaluation as `[compare] epoch` says."""
-    values = curve(plan, result)
-    if plan.suite.compare.epoch == "last":
+def validation_value(plan: Plan, label: Label, result: Result) -> float:
+    """The compared metric on validation, at the best or the last evaluation as `[compare] epoch` says.
+
+    With early stopping it is that at the epoch which early stopping chose by its own metric.
+    """
+    values, rule = curve(plan, result), plan.epoch_rule(label.problem, label.arm)
+    if rule == "last":
         return values[-1]
+    if rule == "early_stopping":
+        epochs = dict.fromkeys(row[0] for row in result["evaluations"] if row[3] == "validation")
+        return values[list(epochs).index(result["selected_epoch"])]
     return max(values) if plan.suite.metric.extra["direction"] == "maximize" else min(values)
 
 

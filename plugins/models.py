@@ -12,8 +12,15 @@ from torch import nn
 
 from harness.hookspecs import Model, hookimpl
 
-# All are monotone, so that max-pooling before them equals max-pooling after them.
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+# Max-pooling before a monotone activation equals max-pooling after it.
+MONOTONE: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {**MONOTONE, "gelu": nn.GELU, "silu": nn.SiLU}
 
 
 def cnn(
@@ -29,15 +36,15 @@ def cnn(
 
     With its defaults, on 1 x 28 x 28 images and 10 classes, this is the article's network of 421,642 parameters in
     PyTorch's default initialisation. The article names an activation only after the dense layer; as is usual, there
-    is one after each convolution too. Pooling comes before the activation: the same numbers, four times fewer to
-    activate.
+    is one after each convolution too. Pooling comes before a monotone activation (all but `gelu` and `silu`): the same
+    numbers as after it, four times fewer to activate.
 
     Args:
         channels: channels of each 3 x 3 convolution, whose padding keeps the size; each is followed by a max-pooling
             that halves height and width, rounded down.
         hidden: width of the dense layer before the head.
         dropout: share of the dense layer's outputs that is zeroed in training.
-        activation: `relu`, `sigmoid` or `tanh`.
+        activation: `relu`, `sigmoid`, `tanh`, `leaky_relu` (slope 0.01), `elu`, `gelu` or `silu`, as torch has them.
 
     Raises:
         ValueError: input_shape is no (C, H, W), an image is too small for the poolings, or an option is out of range.
@@ -52,8 +59,8 @@ def cnn(
     before, height, width = input_shape
     for number, after in enumerate(channels, start=1):
         layers[f"conv{number}"] = nn.Conv2d(before, after, kernel_size=3, padding="same")
-        layers[f"pool{number}"] = nn.MaxPool2d(2)
-        layers[f"act{number}"] = make_activation()
+        shrinking = [(f"pool{number}", nn.MaxPool2d(2)), (f"act{number}", make_activation())]
+        layers |= dict(shrinking if activation in MONOTONE else reversed(shrinking))
         before, height, width = after, height // 2, width // 2
     if height * width == 0:
         raise ValueError(
@@ -81,7 +88,7 @@ def mlp(
     Args:
         hidden: width of each hidden layer, from the input on.
         dropout: share of each hidden layer's outputs that is zeroed in training.
-        activation: `relu`, `sigmoid` or `tanh`.
+        activation: `relu`, `sigmoid`, `tanh`, `leaky_relu` (slope 0.01), `elu`, `gelu` or `silu`, as torch has them.
 
     Raises:
         ValueError: an option is out of range.

@@ -1,4 +1,4 @@
-"""Everything that the tutorial names, row by row: the article this project starts from must run here and be measured."""
+"""Everything that the tutorial names, row by row: what this project starts from must run here and be measured."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
-    "blocks.py", "data.py", "details.py", "device.py", "feed.py", "probe.py", "returned.py", "snapshot.py",
-    "strategies.py", "train.py",
+    "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "penalties.py", "probe.py",
+    "returned.py", "snapshot.py", "strategies.py", "train.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
 FRAMES = ("csvtext.py", "datapackage.py", "results.py", "tables.py", "verdict/", "report/")
@@ -55,19 +55,19 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 LAYERS = (
     (
         "errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "pruning.py",
-        "__init__.py",
+        "stopping.py", "__init__.py",
     ),
     (
         "catalog.py", "discovery.py", "child.py", "diagnostics.py", "records.py", "store.py", "memo.py", "device.py",
         "returned.py",
     ),
-    ("checkpoints.py", "snapshot.py", "feed.py"),
+    ("checkpoints.py", "snapshot.py", "feed.py", "augment.py", "penalties.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     (
-        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_arms.py", "suite_claims.py",
-        "suite.py", "sizes.py",
+        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_arms.py",
+        "suite_claims.py", "suite.py",
     ),
-    ("plan.py",),
+    ("plan.py", "fitting.py", "sizes.py"),
     ("asking.py", "tune.py", "blocks.py", "strategies.py", "data.py", "details.py", "train.py", "probe.py", "execute/"),
     ("coordinator.py",),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),

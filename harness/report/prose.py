@@ -120,7 +120,9 @@ def _held_equal(view: View) -> str:
 
 
 def _held(name: str, value: Any, searched: Collection[str]) -> str:
-    """`batch size 64`, `model cnn (channels [32, 64], dropout 0)`."""
+    """`batch size 64`, `model cnn (channels [32, 64], dropout 0)`, `augmentation rotate (degrees 15), crop`."""
+    if isinstance(value, list):
+        return f"{name} {', '.join(_held('', part, searched).lstrip() for part in value)}"
     if not isinstance(value, dict):
         return f"{name.replace('_', ' ')} {_plain(value)}"
     options = [
@@ -128,7 +130,8 @@ def _held(name: str, value: Any, searched: Collection[str]) -> str:
         for option, chosen in sorted(value.items())
         if option != "use" and f"{name}.{option}" not in searched
     ]
-    return f"{name} {value.get('use', '')}" + (f" ({', '.join(options)})" if options else "")
+    named = f"{name.replace('_', ' ')} {value.get('use', '')}".rstrip()
+    return named + (f" ({', '.join(options)})" if options else "")
 
 
 def _plain(value: Any) -> str:
@@ -153,6 +156,8 @@ def _split(view: View) -> str:
         texts.append(f"{shown} test examples, the same in all runs")
     rule = view.suite.compare.epoch
     epoch = "the epoch that was best on validation" if rule == "best_validation" else "the last epoch"
+    if any("early_stopping" in setting.values for setting in view.suite.settings):
+        epoch += ", where early stopping does not choose it by its own metric"
     return "; ".join([*texts, f"the test set is read once per final run, at {epoch}"])
 
 
@@ -175,7 +180,9 @@ def _tuned_anew(view: View) -> bool:
 def _varied(view: View) -> str:
     study = ["the tuning study and the setting it chose"] if _tuned_anew(view) else []
     dropout = ["dropout"] if any(_drops(setting) for setting in view.suite.settings) else []
-    return ", ".join(["training and validation split", *study, "initial weights", "order of examples", *dropout])
+    augmentation = ["augmentation"] if any("augmentation" in s.values for s in view.suite.settings) else []
+    chance = [*augmentation, *dropout]
+    return ", ".join(["training and validation split", *study, "initial weights", "order of examples", *chance])
 
 
 def _drops(setting: Setting) -> bool:

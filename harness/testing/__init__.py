@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from harness.hookspecs import Part
+from harness.testing.augmenting import check_augmentation
 from harness.testing.case import NonConforming
 from harness.testing.executing import check_executor
 from harness.testing.measuring import check_dataset, check_loss, check_metric
@@ -22,6 +23,7 @@ from harness.testing.transfer import check_strategy
 __all__ = [
     "NonConforming",
     "check",
+    "check_augmentation",
     "check_dataset",
     "check_executor",
     "check_loss",
@@ -40,6 +42,7 @@ def check(part: Part, **arguments: Any) -> None:
         NonConforming: the first rule that the part breaks.
     """
     checks: dict[str, Callable[..., None]] = {
+        "augmentation": check_augmentation,
         "dataset": check_dataset,
         "executor": check_executor,
         "loss": check_loss,

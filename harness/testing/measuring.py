@@ -45,12 +45,12 @@ def _looked_at(split: data.Split) -> tuple[torch.Tensor, ...]:
 
 
 def check_loss(part: Loss, *, classes: int | None = 10, options: Options = None) -> None:
-    """Mean, gradient and range of a loss on labels of that many classes, or on values (None).
+    """Mean, gradient and range of a loss on labels of that many classes, or on values (None, and for a regression's).
 
     Raises:
         NonConforming: the first rule that the part breaks.
     """
-    case = Case(part, options)
+    case, classes = Case(part, options), None if part.task == "regression" else classes
     outputs, targets = _outputs(classes, examples=6)
     with case.examined(draws=False):
         loss = case.run("is built", part.build, **case.options)
@@ -84,8 +84,7 @@ def check_metric(part: Metric, *, classes: int | None = 10, options: Options = N
     Raises:
         NonConforming: the first rule that the part breaks.
     """
-    case = Case(part, options)
-    classes = None if part.task == "regression" else classes
+    case, classes = Case(part, options), None if part.task == "regression" else classes
     outputs, targets = _outputs(classes, examples=40)
     right = 10 * nn.functional.one_hot(targets, classes).float() if classes else targets.unsqueeze(1)
     with case.examined(draws=False):

@@ -183,6 +183,8 @@ def _check_unknown_option(case: Case) -> None:
 def check_schedule(part: Schedule, *, options: Options = None) -> None:
     """Multipliers of the learning rate over runs of 1, 2, 10 and 97 steps.
 
+    A schedule that watches a metric is told a value that does not improve, after every fifth step.
+
     Raises:
         NonConforming: the first rule that the part breaks.
     """
@@ -198,7 +200,8 @@ def check_schedule(part: Schedule, *, options: Options = None) -> None:
 
 def _multipliers(case: Case, steps: int, options: Mapping[str, Any]) -> torch.Tensor:
     """Share of the learning rate before each step, of two groups: (steps, 2)."""
-    rates = (1.0, 0.25)
+    assert isinstance(case.part, Schedule)
+    rates, watches = (1.0, 0.25), case.part.watches is not None
     tensors = [nn.Parameter(torch.zeros(1)) for _ in rates]
     optimizer = torch.optim.SGD([{"params": [t], "lr": lr} for t, lr in zip(tensors, rates, strict=True)])
     scheduler = case.run(f"is built for {steps} steps", case.callable, optimizer, steps, 5, **options)
@@ -208,8 +211,10 @@ def _multipliers(case: Case, steps: int, options: Mapping[str, Any]) -> torch.Te
         for tensor in tensors:
             tensor.grad = torch.zeros(1)
         optimizer.step()
-        if scheduler is not None:
+        if scheduler is not None and not watches:
             case.run("is stepped without arguments after every training step", scheduler.step)
+        elif scheduler is not None and len(found) % 5 == 0:
+            case.run("is stepped with a value after every evaluation", scheduler.step, 1.0)
     multipliers = torch.tensor(found)
     case.finite(multipliers, "multipliers are finite")
     negative = bool((multipliers < 0).any())

@@ -65,9 +65,20 @@ def judge(
     return Judgement(
         headline=f"{compared} {claims_in_words(claims)}".strip(),
         verdicts=(*verdicts, *claims),
-        summary=summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim, folds=chosen.folds),
+        summary=_with_early_stopping(
+            suite, summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim, folds=chosen.folds)
+        ),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )
+
+
+def _with_early_stopping(suite: Suite, summary: pd.DataFrame) -> pd.DataFrame:
+    """The summary with the rule of the arms that choose their epoch by early stopping."""
+    for setting in suite.settings:
+        if "early_stopping" in setting.values:
+            mine = (summary["problem"] == setting.problem) & (summary["arm"] == setting.arm)
+            summary.loc[mine, "epoch_rule"] = "early_stopping"
+    return summary
 
 
 def _paired_on(suite: Suite, problem: str, arm: str, baseline: str) -> str:

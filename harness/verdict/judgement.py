@@ -168,11 +168,9 @@ def _setting(suite: Suite, problem: str, arm: str) -> Setting:
 
 
 def _noun(suite: Suite) -> str:
-    differing = {
-        key
-        for setting in suite.settings
-        for key, value in setting.values.items()
-        if value != _setting(suite, setting.problem, suite.compare.baseline).values[key]
-    }
-    kinds = {"dataset", "model", "loss", "optimizer", "schedule", "strategy"}
+    differing: set[str] = set()
+    for setting in suite.settings:
+        mine, other = setting.values, _setting(suite, setting.problem, suite.compare.baseline).values
+        differing |= {key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key)}
+    kinds = {"dataset", "model", "loss", "optimizer", "schedule", "strategy", "augmentation"}
     return differing.pop() if len(differing) == 1 and differing <= kinds else "arm"

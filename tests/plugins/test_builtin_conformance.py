@@ -58,6 +58,7 @@ def test_all_kinds_have_a_built_in_part():
         "datasets",
         "losses",
         "schedules",
+        "augmentations",
         "metrics",
         "executors",
     }
