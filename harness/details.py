@@ -192,7 +192,7 @@ def _pictures(
 
     Brightness is scaled to the darkest and brightest of these pictures together, each map to its own largest value.
     """
-    (inputs, _), *_ = examples.batches([chosen.to(examples.order_device)], seed=0)
+    (inputs, *_), *_ = examples.batches([chosen.to(examples.order_device)], seed=0)
     if inputs.dim() != 4 or inputs.shape[1] not in (1, 3):
         return {}
     images = _shrunk(inputs.detach().cpu().float(), functional.adaptive_avg_pool2d)
