@@ -208,11 +208,13 @@ def divide(
         inputs, targets = split
         return Resident(split if index is None else (inputs[index], targets[index]), device)
 
-    test = some(splits.test, None) if fold is None else some(splits.train, held_out)
+    test = None
+    if with_test:  # else it is not even touched
+        test = some(splits.test, None) if fold is None else some(splits.train, held_out)
     return Division(
         train=some(splits.train, used),
         validation=some(splits.train, held),
-        test=test if with_test else None,
+        test=test,
         example=tuple(tensor.to(device) for tensor in example(splits.train)),  # type: ignore[arg-type]
     )
 

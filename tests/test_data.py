@@ -131,7 +131,7 @@ def test_what_an_example_draws_depends_on_seed_and_index_and_on_no_number_of_loa
         train = data.divide(
             made, seed=0, train=12, validation=4, with_test=False, device=torch.device("cpu"), loaders=loaders
         ).train
-        return {float(row[0]): row[1:].tolist() for x, _ in train.batches(order, seed=seed) for row in x}
+        return {float(row[0]): row[1:].tolist() for x, *_ in train.batches(order, seed=seed) for row in x}
 
     order = list(torch.arange(12).split(5))
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
