@@ -149,7 +149,7 @@ def thinned(false: torch.Tensor, true: torch.Tensor) -> tuple[torch.Tensor, torc
         return false, true
     across = torch.searchsorted(false.double(), _steps(POINTS // 2) * false[-1], right=True) - 1
     upward = torch.searchsorted(true.double(), (1 - _steps(POINTS - POINTS // 2 - 1)) * true[-1])
-    kept = torch.cat([torch.tensor([0]), across, upward]).unique()
+    kept = torch.unique(torch.cat([torch.tensor([0]), across, upward]))
     return false[kept], true[kept]
 
 

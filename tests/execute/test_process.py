@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tabnanny
 import contextlib
 import json
 import multiprocessing
 import os
 import pickle
 import signal
+import tabnanny
 import tempfile
 import threading
 import time
