@@ -111,7 +111,7 @@ def _ranking(odds: torch.Tensor, targets: torch.Tensor) -> dict[str, Any]:
         means = torch.stack([_at_rates(*found) for found in curves]).mean(dim=0)
         made["roc"] = {"macro": [_short(value) for value in means.tolist()]}
         if classes <= MOST_CURVES:
-            made["roc"]["classes"] = [[points.tolist() for points in thinned(*found)] for found in curves]
+            made["roc"]["classes"] = [[_line(points) for points in thinned(*found)] for found in curves]
     return made
 
 
@@ -149,13 +149,18 @@ def thinned(false: torch.Tensor, true: torch.Tensor) -> tuple[torch.Tensor, torc
         return false, true
     across = torch.searchsorted(false.double(), _steps(POINTS // 2) * false[-1], right=True) - 1
     upward = torch.searchsorted(true.double(), (1 - _steps(POINTS - POINTS // 2 - 1)) * true[-1])
-    kept = torch.cat([torch.tensor([0]), across, upward]).unique()
+    kept = torch.unique(torch.cat([torch.tensor([0]), across, upward]))
     return false[kept], true[kept]
 
 
 def _steps(number: int) -> torch.Tensor:
     """So many numbers from 0 to 1, densest near 0."""
     return (torch.arange(number, dtype=torch.float64) / (number - 1)).square()
+
+
+def _line(counts: torch.Tensor) -> str:
+    """Counts with blanks between; in a record each item of a list has a line of its own, which takes twice the room."""
+    return " ".join(map(str, counts.tolist()))
 
 
 def _short(value: float, digits: int = 6) -> float:

@@ -38,8 +38,10 @@ _ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
 _FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "studies", "tables")
 _ENTRIES |= set(_FOLDERS)
 """What harness itself puts into a results folder, beside the copy of the suite."""
-_VERSIONS = ("harness", "torch", "torchvision", "torchmetrics")
-_VERSIONS += ("optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn")
+_VERSIONS = (
+    *("harness", "torch", "torchvision", "torchmetrics"),
+    *("optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn"),
+)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ PARTS = (
     part("executor", "needy", required=("queue",), origin=EXTRA),
     part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0),
     part("metric", "loss", direction="minimize", unit="nats", floor=None, ceiling=None),
+    part("metric", "f1", direction="maximize", unit="fraction", floor=0.0, ceiling=1.0),
+    part("metric", "calibration", {"bins": 15}, direction="minimize", unit="fraction", floor=None, ceiling=None),
 )
 BROKEN = Broken("lion", "harness-lion", "0.3", "lion.py", "ModuleNotFoundError: no module named 'lion'", ("lion",))
 CATALOG = Catalog(PARTS, (BROKEN,))

@@ -119,9 +119,10 @@ def test_batches_of_a_map_style_data_set_hold_the_examples_that_were_asked_for()
     given = {"seed": 3, "train": 9, "validation": 5, "with_test": False}
     asked = [torch.tensor([2, 0]), torch.tensor([8])]
     both = [list(divide(made, **given).train.batches(asked, seed=1)) for made in (splits(), map_style())]
-    for (inputs, labels), (others, other_labels) in zip(*both, strict=True):
+    for (inputs, labels, index), (others, other_labels, other) in zip(*both, strict=True):
         assert torch.equal(inputs, others)
         assert torch.equal(labels, other_labels)
+        assert torch.equal(index, other)
 
 
 @pytest.mark.parametrize("loaders", [1, 2])

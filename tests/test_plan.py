@@ -10,6 +10,7 @@ import pytest
 
 from harness import child, plan, registry
 from harness.coordinator import Coordinator
+from harness.diagnostics import MistakesError
 from harness.errors import DataError, PluginError, SuiteError
 from harness.plan import DataFacts, Label, Price, apply
 from harness.spec import RunSpec
@@ -286,6 +287,44 @@ def test_a_regression_has_no_accuracy(tmp_path):
     regression = DataFacts(240, 100, (4,), None, (), FACTS.fingerprints)
     made = a_plan(tmp_path, {"compare.metric": "loss"}, facts=regression)
     assert [found.name for found in made.metrics(PROBLEM)] == ["loss"]
+
+
+def test_further_metrics_come_after_the_suites_own_and_are_part_of_the_ids(tmp_path):
+    plain = a_plan(tmp_path)
+    made = a_plan(tmp_path, {"compare.also": ["f1", {"use": "calibration", "bins": 20}]})
+    assert [found.name for found in made.metrics(PROBLEM)] == ["accuracy", "f1", "calibration", "loss"]
+    label = Label(PROBLEM, "sgd", 0, "final", "tuned")
+    spec = made.request(label).spec
+    assert spec.payload["metrics"] == {"accuracy": {}, "f1": {}, "calibration": {"bins": 20}, "loss": {}}
+    assert {"metric:f1", "metric:calibration"} <= spec.payload["parts"].keys() & made.request(label).origins.keys()
+    assert spec.id != plain.request(label).spec.id
+
+
+def test_the_arm_of_the_report_is_no_part_of_an_id(tmp_path):
+    label = Label(PROBLEM, "sgd", 0, "final", "tuned")
+    plain, asked = a_plan(tmp_path), a_plan(tmp_path, {"report.arm": "adam"})
+    assert asked.suite.report.arm == "adam"
+    assert asked.request(label).spec.id == plain.request(label).spec.id
+
+
+@pytest.mark.parametrize(
+    ("classes", "also", "says"),
+    [
+        (2, ["f1", "mse"], "[compare] also: 'mse' measures a regression, 'clouds-line' is a classification"),
+        (None, ["mse", "f1"], "[compare] also: 'f1' measures a classification, 'clouds-line' is a regression"),
+    ],
+)
+def test_a_further_metric_that_the_task_does_not_have_is_a_mistake_at_its_place(
+    tmp_path, monkeypatch, classes, also, says
+):
+    plain = {**FACTS.__dict__, "input_shape": [4], "class_names": [], "classes": classes}
+    with pytest.raises(MistakesError) as caught:
+        make(tmp_path, monkeypatch, {"compare.metric": "loss", "compare.also": also}, plain)
+    (found,) = caught.value.mistakes
+    assert (found.code, found.message) == ("wrong-task", says)
+    assert found.places[0].text.lstrip().startswith("also = ")
+    assert also[0] in found.allowed
+    assert also[1] not in found.allowed
 
 
 # Sizes and facts -----------------------------------------------------------------------------------------------------

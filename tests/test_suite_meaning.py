@@ -49,6 +49,59 @@ def test_an_unknown_metric_shows_the_near_one(tmp_path: Path) -> None:
     assert (found.message, found.help) == ("[compare] metric: no metric named 'accurracy'", "did you mean 'accuracy'?")
 
 
+def also(names: str) -> str:
+    return good("margin = 0.002", f"margin = 0.002\nalso = {names}")
+
+
+def test_further_metrics_are_read_with_their_options(tmp_path: Path) -> None:
+    suite = read(tmp_path, also('["f1", { use = "calibration", bins = 20 }, "loss"]'))
+    assert suite.compare.also == ("f1", "calibration", "loss")
+    assert [metric.options for metric in suite.also] == [{}, {"bins": 20}, {}]
+    assert suite.also[0] is CATALOG.find("metric", "f1")
+    assert suite.metric.name == "accuracy"
+
+
+def test_the_compared_metric_takes_options_too(tmp_path: Path) -> None:
+    suite = read(tmp_path, good('metric = "accuracy"', 'metric = { use = "calibration", bins = 5 }'))
+    assert (suite.compare.metric, suite.metric.options) == ("calibration", {"bins": 5})
+
+
+def test_without_further_metrics_there_are_none(tmp_path: Path) -> None:
+    suite = read(tmp_path, GOOD)
+    assert (suite.also, suite.compare.also, suite.report.arm) == ((), (), None)
+
+
+@pytest.mark.parametrize(
+    ("names", "message", "help"),
+    [
+        ('["calibraton"]', "[compare] also, value 1: no metric named 'calibraton'", "did you mean 'calibration'?"),
+        ('["loss", "sgd"]', "[compare] also, value 2: no metric named 'sgd'", ""),
+        ('["f1", "loss", "f1"]', "[compare] also, value 3: doubled metric 'f1': position 1 has it", ""),
+        ('["accuracy"]', "[compare] also, value 1: doubled metric 'accuracy': it is compared already", ""),
+        ('["calibration", { use = "calibration", bins = 3 }]', "doubled metric 'calibration': position 1 has it", ""),
+        ('[{ use = "calibration", bin = 3 }]', "metric 'calibration' has no option 'bin'", "did you mean 'bins'?"),
+        ('[{ use = "calibration", bins = "3" }]', "metric 'calibration' takes an integer", "numbers have no quotes"),
+        ("[{ bins = 3 }]", "a table of options lacks 'use', the name of the metric", ""),
+        ("[3]", "[compare] also, value 1: expected a part, found 3 (integer)", ""),
+        ('"f1"', '[compare] also: expected a list, found "f1" (string)', 'write also = ["f1"]'),
+    ],
+)
+def test_mistakes_in_further_metrics_show_the_place_and_the_way_out(
+    tmp_path: Path, names: str, message: str, help: str
+) -> None:
+    found = mistake(tmp_path, also(names))
+    assert message in found.message
+    assert found.help == help
+    assert found.places[0].line == 24
+
+
+def test_the_arm_of_the_report_must_be_one(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD + '[report]\narm = "adam"\n').report.arm == "adam"
+    found = mistake(tmp_path, GOOD + '[report]\narm = "adm"\n')
+    assert (found.message, found.help) == ("[report] arm: no arm named 'adm'", "did you mean 'adam'?")
+    assert mistake(tmp_path, GOOD + "[report]\narmm = 1\n").help == "did you mean 'arm'?"
+
+
 def test_missing_and_unknown_in_one_table_are_one_mistake(tmp_path: Path) -> None:
     assert mistake(tmp_path, good("metric =", "metrc =")).help == "did you mean 'metric'?"
     assert mistake(tmp_path, good("dataset =", "datset =")).help == "did you mean 'dataset'?"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness import feed, returned, snapshot, train
-from harness.hookspecs import Loss, Metric, Model, Optimizer, Phase, Schedule, Splits, Strategy
-from harness.spec import TRAINING, run_seeds, seed
+from harness.execute import work
+from harness.hookspecs import Loss, Metric, Model, NotApplicable, Optimizer, Phase, Schedule, Splits, Strategy
+from harness.spec import TRAINING, canonical, run_seeds, seed
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -326,6 +328,40 @@ def test_a_tuning_run_never_touches_the_test_set():
         run(payload(), splits=sealed)
 
 
+def test_a_final_run_keeps_details_of_the_test_set_as_its_best_weights_see_it():
+    built = Kept()
+    result = run(payload(), parts(model=built))
+    inputs, targets = make_splits().test
+    model = built.models[-1].eval()
+    taken = model(inputs).argmax(1)
+    assert result["details"]["confusion"] == confusion_matrix(targets, taken).tolist()
+    assert result["details"]["examples"] == 40
+    wrong = (taken != targets).nonzero().flatten().tolist()
+    assert sorted(row["index"] for row in result["details"]["mistakes"]) == wrong[:12]
+    # Plain data that a record can hold and a hash can be taken of.
+    assert json.loads(canonical(result["details"])) == result["details"]
+
+
+def test_a_tuning_run_and_one_that_failed_keep_no_details():
+    assert "details" not in run(payload(phase="tune"))
+    assert "details" not in run(payload(), parts(optimizer=spoils_step(6, float("nan"))))
+
+
+def test_bf16_keeps_details_of_images():
+    def images(n):
+        generator = torch.Generator().manual_seed(n)
+        return torch.randn(n, 1, 6, 6, generator=generator), torch.arange(n) % 2
+
+    def flat(shape, outputs):
+        return nn.Sequential(nn.Flatten(), nn.Linear(36, outputs))
+
+    splits = Splits(train=images(90), test=images(40), classes=2)
+    spec = payload(precision="bf16", epochs=1)
+    found = run(spec, parts(model=flat), splits)["details"]
+    assert len(found["pictures"]["saliency"]) == len(found["mistakes"]) == 12
+    assert found == run(spec, parts(model=flat), splits)["details"]
+
+
 def test_a_tuning_run_trains_as_a_final_one_does():
     tune, final = run(payload(phase="tune")), run(payload(rule="last"))
     assert tune["evaluations"] == [row for row in final["evaluations"] if row[3] != "test"]
@@ -495,6 +531,35 @@ def test_a_metric_that_is_not_finite_is_divergence(value):
     assert result["status"] == "diverged"
     assert result["reason"].startswith("metric 'odd' was ")
     assert not any(row[4] == "odd" for row in result["evaluations"])
+
+
+def missing(on):
+    """A metric that the split of that many examples does not have."""
+
+    def metric(predictions):
+        if len(predictions.targets) == on:
+            raise NotApplicable(f"class 1 of 2 has no example among the {on} of the split")
+        return 0.5
+
+    return metric
+
+
+def test_a_metric_that_a_stretch_does_not_have_is_left_out_there_alone():
+    result = run(payload(metrics=["odd"]), parts(odd=missing(50)))
+    assert result["status"] == "ok"
+    found = [(row[3], row[4]) for row in result["evaluations"] if row[3] != "validation"]
+    assert ("train", "odd") not in found
+    assert found.count(("train", "accuracy")) == 3
+    assert ("test", "odd") in found
+
+
+@pytest.mark.parametrize(("on", "split"), [(30, "validation"), (40, "test")])
+def test_a_metric_that_validation_or_test_does_not_have_fails_the_run_with_the_reason(on, split):
+    with pytest.raises(NotApplicable) as error:
+        run(payload(metrics=["odd"]), parts(odd=missing(on)))
+    reason = f"metric 'odd' on the {split} split: class 1 of 2 has no example among the {on} of the split"
+    assert str(error.value) == reason
+    assert work._failure_of(error.value) == {"status": "error", "reason": reason, "evaluations": []}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -62,6 +63,9 @@ def preload() -> None:
     for wanted in json.loads(os.environ[PRELOAD]):
         with contextlib.suppress(Exception):
             work.dataset(wanted["options"], Origin(**wanted["origin"]), wanted["root"])
+    # Else the first collection of every worker goes through all of it, and has the kernel copy the pages that it marks.
+    gc.collect()
+    gc.freeze()
 
 
 if PRELOAD in os.environ:

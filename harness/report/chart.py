@@ -13,7 +13,7 @@ from harness.report.view import View
 
 LISTED = 60
 """Rows of plotted numbers that are shown below a figure; longer frames are linked."""
-LONGEST = 200
+LONGEST = 80
 """Characters of a cell in such a table; pictures as text are longer."""
 
 

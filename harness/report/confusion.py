@@ -54,8 +54,8 @@ def confusion(view: View, problem: str) -> Chart | None:
         problem=problem,
         title=f"Which class {arm} takes for which",
         caption=f"Rows are true classes, columns what {arm} took them for: test examples, summed over n = {n} "
-        f"({view.main_setting}). On the diagonal, blue, are right answers, elsewhere, orange, mistakes; darker is a "
-        f"larger share of the row{mistakes}.",
+        f"({view.main_setting}). On the diagonal, blue, are right answers, elsewhere, orange, mistakes; the "
+        f"stronger the colour, the larger the share of the row{mistakes}.",
     )
 
 

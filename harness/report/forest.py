@@ -49,6 +49,8 @@ LEFT, PLOT, ROW, HEAD = 2.35, 5.15, 0.5, 0.42
 """Inches: width of the names, width of the plot, height of a row and of a heading."""
 ABOVE, BELOW = 0.5, 0.75
 """Inches above an axes box, for the margin's name or a heading, and below it, for its scale."""
+BESIDE = 38
+"""Characters of an axis label that leave room for a note at either side of it."""
 
 
 def forest(view: View, problem: str) -> Chart | None:
@@ -280,14 +282,15 @@ def _beside(
 
 def _label(axes: Axes, frame: pd.DataFrame, view: View) -> None:
     few_ticks(axes.xaxis, 7)
-    axes.set_xlabel(difference_axis(view.measure), labelpad=4)
+    label = difference_axis(view.measure)
+    axes.set_xlabel(label, labelpad=4)
     if not np.isfinite(frame["lo"].to_numpy(float)[frame["mark"] == "mean"]).any():
         return
     for x, side, text in ((0, "left", "← the arm is worse"), (1, "right", "the arm is better →")):
         axes.annotate(
             text,
             (x, 0),
-            (0, -22),
+            (0, -22 if len(label) <= BESIDE else -36),
             xycoords="axes fraction",
             textcoords="offset points",
             ha=side,

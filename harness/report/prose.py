@@ -68,14 +68,15 @@ def scope(view: View) -> list[tuple[str, str]]:
     compare, measure = view.suite.compare, view.measure
     better = "higher is better" if measure.sign > 0 else "lower is better"
     unit = {"fraction": "in percent, differences in percentage points (pp)", "": no_unit(measure)}
-    units = unit.get(measure.unit, f"in {measure.unit}")
-    also = [metric.name for metric in view.suite.also]
+    of_values = {"mse": "in the square of the target's unit", "mae": "in the unit of the target"}
+    units = of_values.get(measure.name) or unit.get(measure.unit, f"in {measure.unit}")
+    also = [_held(view.measure_of(metric.name).words, dict(metric.options), ()) for metric in view.suite.also]
     found = [
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
         ("Held equal", _held_equal(view)),
         ("Metric", f"test {measure.words} ({better}), {units}"),
-        ("Also measured", listed([view.measure_of(name).words for name in also]) if also else ""),
+        ("Also measured", listed(also) if also else ""),
         ("Margin", measure.margin(compare.margin) if compare.margin is not None else "none declared"),
         ("Split", _split(view)),
         ("Tuning", _tuning(view)),
@@ -95,7 +96,7 @@ def detail(view: View) -> str:
     why = (
         "as the suite asks"
         if view.suite.report.arm is not None
-        else f"the best of its problem by mean test {view.measure.words}"
+        else f"the best{' of its problem' if len(view.problems) > 1 else ''} by mean test {view.measure.words}"
     )
     return f"Shown of one arm: {arms}, {why}. The final runs are those of the main setting ({view.main_setting})."
 

@@ -67,7 +67,7 @@ def others(view: View) -> Table | None:
         *view.problem_column(),
         Column("Arm"),
         Column("Setting"),
-        *(Column(f"{m.words}{unit}{arrows[m.sign]}", True) for m, unit in zip(measures, units, strict=True)),
+        *(Column(f"{_title(m.words)}{unit}{arrows[m.sign]}", True) for m, unit in zip(measures, units, strict=True)),
     ]
     rows: list[Line] = []
     for (problem, arm, setting), found in cells.items():
@@ -79,6 +79,10 @@ def others(view: View) -> Table | None:
         columns,
         rows,
     )
+
+
+def _title(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}"
 
 
 def _with_interval(row: pd.Series, measure: Measure) -> Cell:

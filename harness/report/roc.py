@@ -35,6 +35,7 @@ def roc(view: View, problem: str) -> Chart | None:
     thick = "the thick line is their mean" if classes or frame.empty else _thick(view, problem)
     n = count(len(view.details(problem, arm, "roc")), "replicate")
     said = f"{thin}{named}{thick}, at equal false positive rates over n = {n} of {arm} ({view.main_setting})."
+    interval = ", with its t-interval" if bool(frame["lo"].notna().any()) else ""
     zoom = " The right panel is the upper left corner of the left one." if _corner(frame) else ""
     return chart(
         _draw,
@@ -43,7 +44,7 @@ def roc(view: View, problem: str) -> Chart | None:
         name="roc",
         problem=problem,
         title=f"ROC curves of {arm}",
-        caption=f"{said[:1].upper()}{said[1:]} AUC is the area under a curve, with its t-interval.{zoom}",
+        caption=f"{said[:1].upper()}{said[1:]} AUC is the area under a curve{interval}.{zoom}",
     )
 
 
@@ -80,9 +81,9 @@ def _class_rates(kept: Sequence[Mapping[str, Any]], at: int) -> np.ndarray:
     return np.array([_at_rates(*details["roc"]["classes"][at]) for details in kept])
 
 
-def _at_rates(false: Sequence[int], true: Sequence[int]) -> np.ndarray:
+def _at_rates(false: str, true: str) -> np.ndarray:
     """Linear between the points of a curve of counts; the highest where it rises."""
-    x, y = np.array(false) / false[-1], np.array(true) / true[-1]
+    x, y = (counts / counts[-1] for counts in (np.array(text.split(), float) for text in (false, true)))
     below = np.searchsorted(x, RATES, side="right") - 1
     above = np.minimum(below + 1, len(x) - 1)
     width = np.where(x[above] > x[below], x[above] - x[below], 1.0)
@@ -140,7 +141,7 @@ def _line(axes: Axes, rows: pd.DataFrame, colour: str, width: float) -> None:
 
 def _handle(rows: pd.DataFrame, colour: str, width: float, label: str) -> Line2D:
     row = rows.iloc[0]
-    text = label or f"{short(str(row['name']), 14)}: AUC {row['auc']:.4f}"
+    text = label or f"{_called(str(row['name']))}: AUC {row['auc']:.4f}"
     return Line2D([], [], color=colour, linewidth=width, label=text)
 
 
@@ -148,5 +149,10 @@ def _mean_label(frame: pd.DataFrame, view: View) -> str:
     row = frame[frame["mark"] == "mean"].iloc[0]
     interval = f" [{row['lo']:.4f}, {row['hi']:.4f}]" if not np.isnan(row["lo"]) else ""
     names = view.class_names(str(row["problem"]))
-    what = short(names[1], 14) if len(names) == 2 else "mean"
+    what = _called(names[1]) if len(names) == 2 else "mean"
     return f"{what}: AUC {row['auc']:.4f}{interval}"
+
+
+def _called(name: str) -> str:
+    """`class 3` of a class that has but a number."""
+    return f"class {name}" if name.isdigit() else short(name, 14)

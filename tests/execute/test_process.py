@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import tabnanny
 import tempfile
 import threading
 import time
@@ -132,6 +133,8 @@ def act(action, root):
     elif action == "write here":
         Path("here").write_text(str(Path.cwd()))
         (folder / "where").write_text(str(Path.cwd()))
+    elif action == "say what is imported":
+        (folder / "imported").write_text(" ".join(n for n in sys.modules if n.endswith(("wave", "tabnanny"))))
     elif action == "print":
         print("from Python", flush=True)
         os.system("echo from a program >&2")
@@ -209,11 +212,19 @@ def origin(tmp_path_factory):
     return Origin("plugins", "", "acting", str(file), digest(PLUGIN), local=True)
 
 
+def installed(module):
+    """The origin of a module of an installed distribution."""
+    return Origin("standard", "", module, "", "0" * 64).__dict__
+
+
 @pytest.fixture(scope="module")
 def executor(origin, tmp_path_factory):
     """One executor with one server, since that takes the time that importing torch takes."""
     preload = [{"options": {"use": "clouds"}, "origin": origin.__dict__, "root": ""}]
-    made = ProcessExecutor(2, threads=1, preload=preload, time_limit=120, logs=tmp_path_factory.mktemp("logs"))
+    # Of these only the first is there and counts as installed.
+    plugins = [installed("wave"), {**installed("tabnanny"), "local": True, "file": tabnanny.__file__}, installed("no")]
+    logs = tmp_path_factory.mktemp("logs")
+    made = ProcessExecutor(2, threads=1, preload=preload, plugins=plugins, time_limit=120, logs=logs)
     yield made
     made.close()
 
@@ -253,6 +264,12 @@ def finish(executor, *jobs, seconds=60):
         assert time.monotonic() < deadline, "waited in vain"
         outcomes |= {outcome.id: outcome for outcome in executor.wait(1.0)}
     return [outcomes[one.id] for one in jobs]
+
+
+def test_installed_plugins_are_there_before_a_run_and_files_of_a_folder_are_not(executor, job, tmp_path):
+    (outcome,) = finish(executor, job("say what is imported"))
+    assert outcome.result["status"] == "ok"
+    assert (tmp_path / "imported").read_text() == "wave"
 
 
 def log(executor, one):
@@ -480,7 +497,7 @@ def test_the_servers_environment_is_not_left_in_this_process(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.delenv("HARNESS_PRELOAD", raising=False)
     before = dict(os.environ)
-    with process._server_environment(2, [{"options": {}}]):
+    with process._server_environment(2, {"HARNESS_PRELOAD": json.dumps([{"options": {}}])}):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["HARNESS_PRELOAD"]) == ("2", '[{"options": {}}]')
     assert dict(os.environ) == before
 

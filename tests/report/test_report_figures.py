@@ -356,7 +356,27 @@ def test_metric_without_unit_says_what_its_number_is() -> None:
     _, figure = drawn("forest", View(findings))
     assert figure.axes[0].get_xlabel() == "difference in test loss (per example)"
     assert "mean [95 % interval]" in [text.get_text() for text in figure.axes[0].texts]
-    assert value_axis(Measure("f1", "maximize"), "test") == "test f1 (no unit)"
+    assert value_axis(Measure("f1", "maximize"), "test") == "test F1 (no unit)"
+    assert value_axis(Measure("mse", "minimize"), "test") == "test MSE (squared target)"
+    assert value_axis(Measure("mae", "minimize")) == "MAE (target's unit)"
+
+
+def test_notes_beside_a_long_axis_label_stand_below_it() -> None:
+    def heights(metric: str) -> tuple[float, float]:
+        findings = synthetic.findings(metric="loss", margin=None, trials=0, untuned=False)
+        for name in ("metrics", "summary", "comparisons"):
+            findings.tables[name]["metric"] = findings.tables[name]["metric"].replace("loss", metric)
+        suite = dataclasses.replace(
+            findings.suite,
+            compare=dataclasses.replace(findings.suite.compare, metric=metric),
+            metric=dataclasses.replace(findings.suite.metric, name=metric),
+        )
+        _, figure = drawn("forest", View(dataclasses.replace(findings, suite=suite)))
+        note = next(text for text in figure.axes[0].texts if "the arm is worse" in text.get_text())
+        return note.get_position()[1], len(figure.axes[0].get_xlabel())
+
+    assert heights("loss") == (-22, 30)
+    assert heights("mean_absolute_percentage_error")[0] < -30
 
 
 ACCURACY = Measure("accuracy", "maximize", "fraction")

@@ -30,6 +30,13 @@ def test_a_fraction_is_written_in_percent_and_its_differences_in_points():
     assert ACCURACY.words == "top5 accuracy"
 
 
+@pytest.mark.parametrize(
+    ("name", "words"), [("roc_auc", "ROC AUC"), ("f1", "F1"), ("macro_r2", "macro R2"), ("log_loss", "log loss")]
+)
+def test_abbreviations_are_capitals(name, words):
+    assert Measure(name, "maximize").words == words
+
+
 def test_other_metrics_keep_their_unit_or_none():
     assert LOSS.value(0.3104, 3) == LOSS.difference(0.3104, 3) == "0.310 nats"
     assert BARE.difference(1234.5, 1) == "1,234.5"
