@@ -48,7 +48,15 @@ CATALOG = Catalog(
         _part("executor", "process"),
         _part("executor", "serial"),
         _part("executor", "cluster", {"scheduler": ""}),
-        _part("metric", "accuracy", direction="maximize", unit="fraction", floor="chance", ceiling=1.0, task="classification"),
+        _part(
+            "metric",
+            "accuracy",
+            direction="maximize",
+            unit="fraction",
+            floor="chance",
+            ceiling=1.0,
+            task="classification",
+        ),
         _part("metric", "loss", direction="minimize", unit="", floor=None, ceiling=None, task=None),
         _part("metric", "recall", direction="maximize", unit="fraction", floor=0.0, ceiling=1.0, task="classification"),
     )

@@ -63,7 +63,10 @@ LAYERS = (
     ),
     ("checkpoints.py", "snapshot.py", "feed.py", "augment.py", "penalties.py"),
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
-    ("suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_arms.py", "suite.py"),
+    (
+        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_arms.py",
+        "suite.py",
+    ),
     ("plan.py", "fitting.py"),
     ("asking.py", "tune.py", "blocks.py", "strategies.py", "data.py", "train.py", "probe.py", "execute/"),
     ("coordinator.py",),
