@@ -149,8 +149,13 @@ def _entries(reading: Reading) -> list[Wanted]:
             found += [Wanted(key, name, (*path, name)) for name in table[key]]
         elif key in _SEARCHED or kind in schema.PARTS_KEYS:
             few = "and neither can its options" if kind in schema.PARTS_KEYS else "only its options"
+            what = (
+                f"'{key}' cannot be tuned, only its numbers"
+                if key in schema.TABLE_KEYS
+                else f"a part cannot be tuned, {few}"
+            )
             cure = f"make it an axis: [arms] {kind} = [...]"
-            reading.refuse(path, "not-tunable", f"a part cannot be tuned, {few}", help=cure)
+            reading.refuse(path, "not-tunable", what, help=cure)
         elif kind in _SEARCHED and option:
             found.append(Wanted(kind, option, path))
         else:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import harness
 from harness import hookspecs
-from harness.hookspecs import Choice, Float, Int, Phase, domain_from_plain, domain_to_plain
+from harness.hookspecs import Augmentation, Choice, Float, Int, Phase, domain_from_plain, domain_to_plain
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 floats = st.tuples(finite, finite).filter(lambda pair: pair[0] < pair[1]).map(lambda pair: Float(*pair))
@@ -76,6 +76,21 @@ def test_values_of_another_type_are_outside_of_a_domain():
 def test_a_phase_has_a_finite_share_of_the_steps(share):
     with pytest.raises(ValueError, match="Phase: share must be a finite number of at least 0"):
         Phase(lambda parameter: 1.0, share=share)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"draws": -1}, "Augmentation: draws must be a whole number of at least 0, got -1"),
+        ({"draws": 1.0}, "Augmentation: draws must be a whole number of at least 0, got 1.0"),
+        ({"draws": True}, "Augmentation: draws must be a whole number"),
+        ({"space": {"by": Float(0, 1)}}, "Augmentation: its options are not tuned, got space for by"),
+        ({"name": "none"}, "Augmentation: 'none' stands for no augmentation in a suite"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_used_is_refused_with_the_rule(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**{"name": "odd", "apply": lambda images, draws: images, **fields})
 
 
 @pytest.mark.parametrize("part_type", hookspecs.PART_TYPES)

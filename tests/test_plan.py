@@ -197,6 +197,9 @@ def test_what_only_asks_differently_changes_no_id(tmp_path, changes):
         {"problem.precision": "bf16"},
         {"problem.loss": {"use": "cross_entropy", "label_smoothing": 0.1}},
         {"problem.strategy": {"use": "full", "head_scale": 2.0}},
+        {"problem.augmentation": "rotate"},
+        {"problem.regularisation": {"l2": 0.1}},
+        {"problem.early_stopping": {"patience": 2}},
         {"execution.threads": 2},
     ],
     ids=lambda changes: " ".join(changes),
@@ -230,6 +233,9 @@ def test_a_default_that_is_written_out_is_the_same_run(tmp_path):
         "problem.model": {"use": "line", "width": 8},
         "problem.schedule": "constant",
         "problem.precision": "fp32",
+        "problem.augmentation": "none",
+        "problem.regularisation": {"l1": 0},
+        "problem.early_stopping": "none",
     }
     assert ids(a_plan(tmp_path, written)) == ids(a_plan(tmp_path))
 
@@ -240,6 +246,47 @@ def test_a_spec_names_every_part_with_its_source(tmp_path):
     assert set(made.spec.payload["parts"]) == set(made.origins) == kinds
     identity = {"distribution": "small", "version": "1.0", "sha256": "ab" * 32}
     assert all(found == identity for found in made.spec.payload["parts"].values())
+
+
+def test_parts_of_a_list_are_named_with_their_source_too(tmp_path):
+    made = a_plan(tmp_path, {"problem.augmentation": ["rotate", "crop"]}).request(FINAL)
+    listed = {"augmentation:crop", "augmentation:rotate"}
+    assert listed <= set(made.spec.payload["parts"])
+    assert set(made.origins) == set(made.spec.payload["parts"])
+    assert made.spec.payload["problem"]["augmentation"][0] == {"use": "rotate", "degrees": 15.0}
+
+
+def test_the_order_of_augmentations_is_part_of_the_id(tmp_path):
+    one, other = ({"problem.augmentation": order} for order in (["rotate", "crop"], ["crop", "rotate"]))
+    assert ids(a_plan(tmp_path, one)) != ids(a_plan(tmp_path, other))
+
+
+def test_a_searched_penalty_reaches_the_run(tmp_path):
+    made = a_plan(tmp_path, {"tuning.space": {"regularisation.l2": {"low": 0.1, "high": 0.9}}})
+    payload = made.request(TUNE, {"regularisation.l2": 0.5}).spec.payload
+    assert payload["problem"]["regularisation"] == {"l1": 0.0, "l2": 0.5}
+
+
+# Early stopping -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["last", "best_validation"])
+@pytest.mark.parametrize("label", [TUNE, FINAL], ids=["tune", "final"])
+def test_with_early_stopping_every_run_is_selected_by_its_metric_whatever_compare_says(tmp_path, label, rule):
+    made = a_plan(tmp_path, {"problem.early_stopping": {"metric": "loss"}, "compare.epoch": rule})
+    select = {"metric": "loss", "direction": "minimize", "rule": "best_validation"}
+    assert made.request(label).spec.payload["select"] == select
+    assert made.epoch_rule(PROBLEM, "sgd") == "early_stopping"
+
+
+def test_an_arm_without_early_stopping_is_selected_as_compare_says(tmp_path):
+    spelled = [{"name": "never", "optimizer": "sgd"}, {"name": "early", "early_stopping": {"metric": "loss"}}]
+    changes = {"arms": None, "arm": spelled, "compare.baseline": "never", "compare.epoch": "last"}
+    made = a_plan(tmp_path, changes)
+    never, early = (dataclasses.replace(FINAL, arm=arm) for arm in ("never", "early"))
+    assert made.request(never).spec.payload["select"]["rule"] == made.epoch_rule(PROBLEM, "never") == "last"
+    assert made.request(early).spec.payload["select"]["metric"] == "loss"
+    assert "select" not in made.request(dataclasses.replace(TUNE, arm="never")).spec.payload
 
 
 def test_hyperparameters_reach_parts_and_keys_and_leave_the_setting_as_it_was():
@@ -310,8 +357,8 @@ def test_the_arm_of_the_report_is_no_part_of_an_id(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "also", "says"),
     [
-        (2, ["f1", "mse"], "[compare] also: 'mse' measures a regression, 'clouds-line' is a classification"),
-        (None, ["mse", "f1"], "[compare] also: 'f1' measures a classification, 'clouds-line' is a regression"),
+        (2, ["f1", "mse"], "metric 'mse' needs values, and 'clouds' is a classification"),
+        (None, ["mse", "f1"], "metric 'f1' needs classes, and 'clouds' is a regression"),
     ],
 )
 def test_a_further_metric_that_the_task_does_not_have_is_a_mistake_at_its_place(
@@ -325,6 +372,27 @@ def test_a_further_metric_that_the_task_does_not_have_is_a_mistake_at_its_place(
     assert found.places[0].text.lstrip().startswith("also = ")
     assert also[0] in found.allowed
     assert also[1] not in found.allowed
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"problem.schedule": {"use": "plateau", "metric": "recall"}},
+        {"problem.early_stopping": {"metric": "recall"}},
+        {"arms": None, "arm": [{"name": "sgd"}, {"name": "b", "early_stopping": {"metric": "recall"}}]},
+    ],
+    ids=["schedule", "early stopping", "of another arm"],
+)
+def test_what_an_arm_watches_is_measured_in_all_arms_of_its_problem(tmp_path, changes):
+    made = a_plan(tmp_path, changes)
+    assert [found.name for found in made.metrics(PROBLEM)] == ["accuracy", "loss", "recall"]
+    assert set(made.request(FINAL).spec.payload["metrics"]) == {"accuracy", "loss", "recall"}
+    assert "metric:recall" in made.request(FINAL).origins
+
+
+def test_a_watched_metric_that_is_measured_anyway_is_measured_once(tmp_path):
+    made = a_plan(tmp_path, {"problem.schedule": "plateau", "problem.early_stopping": {"metric": "accuracy"}})
+    assert [found.name for found in made.metrics(PROBLEM)] == ["accuracy", "loss"]
 
 
 # Sizes and facts -----------------------------------------------------------------------------------------------------
@@ -373,3 +441,90 @@ def test_sizes_that_just_fit_are_none(tmp_path, monkeypatch, changes):
 def test_data_that_cannot_be_had_are_an_error_of_their_own_class(tmp_path, monkeypatch, kind, error):
     with pytest.raises(error, match=r"suite\.toml: dataset 'clouds': not found"):
         make(tmp_path, monkeypatch, {}, child.Failed("not found", kind=kind))
+
+
+# What the data do not have --------------------------------------------------------------------------------------------
+
+REGRESSION = {**FACTS.__dict__, "input_shape": [4], "classes": None, "class_names": []}
+VALUES = {"problem.loss": "mse", "compare.metric": "loss"}
+
+
+def refused(folder, monkeypatch, changes, answer=None):
+    """Code, message, the line that it is shown at, and what is allowed, of the one mistake."""
+    with pytest.raises(SuiteError) as caught:
+        make(folder, monkeypatch, changes, answer)
+    assert caught.value.exit_code == 2
+    (mistake,) = caught.value.mistakes  # not one for each arm
+    line = mistake.places[0].line
+    shown = (folder / "suite.toml").read_text().splitlines()[line - 1] if line else ""
+    return mistake.code, mistake.message, shown, mistake.allowed, mistake.help
+
+
+def test_a_loss_of_labels_is_refused_for_a_regression(tmp_path, monkeypatch):
+    changes = {**VALUES, "problem.loss": "cross_entropy"}
+    message = "loss 'cross_entropy' needs classes, and 'clouds' is a regression"
+    due = ("wrong-task", message, 'loss = "cross_entropy"', "mse", 'write loss = "mse"')
+    assert refused(tmp_path, monkeypatch, changes, REGRESSION) == due
+
+
+def test_a_loss_that_is_only_the_default_is_refused_at_the_data_set(tmp_path, monkeypatch):
+    code, message, line, allowed, cure = refused(tmp_path, monkeypatch, {**VALUES, "problem.loss": None}, REGRESSION)
+    assert (code, line, allowed, cure) == ("wrong-task", 'dataset = "clouds"', "mse", 'write loss = "mse"')
+    assert message.startswith("loss 'cross_entropy' needs classes")
+
+
+def test_a_compared_metric_of_labels_is_refused_for_a_regression(tmp_path, monkeypatch):
+    code, message, line, allowed, _ = refused(tmp_path, monkeypatch, {"problem.loss": "mse"}, REGRESSION)
+    assert (code, line, allowed) == ("wrong-task", 'metric = "accuracy"', "loss")
+    assert message == "metric 'accuracy' needs classes, and 'clouds' is a regression"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"problem.early_stopping": {"metric": "recall"}},
+        {"problem.schedule": {"use": "plateau", "metric": "recall"}},
+        {"arms.early_stopping": ["none", {"metric": "recall"}], "arms.optimizer": None, "compare.baseline": "none"},
+        {
+            "arms": None,
+            "arm": [{"name": "sgd"}, {"name": "b", "early_stopping": {"metric": "recall"}}],
+        },
+    ],
+    ids=["early stopping", "schedule", "axis", "spelled arm"],
+)
+def test_a_watched_metric_of_labels_is_refused_for_a_regression(tmp_path, monkeypatch, changes):
+    code, message, line, allowed, _ = refused(tmp_path, monkeypatch, {**VALUES, **changes}, REGRESSION)
+    assert (code, allowed) == ("wrong-task", "loss")
+    assert message == "metric 'recall' needs classes, and 'clouds' is a regression"
+    assert "recall" in line
+
+
+def test_a_regression_with_what_it_has_is_a_plan(tmp_path, monkeypatch):
+    made = make(tmp_path, monkeypatch, {**VALUES, "problem.early_stopping": {}}, REGRESSION)
+    assert [metric.name for metric in made.metrics(PROBLEM)] == ["loss"]
+
+
+def test_a_loss_of_both_tasks_is_no_mistake_for_labels(tmp_path, monkeypatch):
+    assert make(tmp_path, monkeypatch, {"problem.loss": "mse"}).rows()
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"problem.augmentation": "rotate"}, 'augmentation = "rotate"'),
+        (
+            {"arms": {"augmentation": ["none", ["rotate", "crop"]]}, "compare.baseline": "none"},
+            'augmentation = ["none", ["rotate", "crop"]]',
+        ),
+    ],
+    ids=["problem", "axis"],
+)
+def test_augmentation_of_what_is_no_image_is_refused(tmp_path, monkeypatch, changes, line):
+    code, message, shown, allowed, _ = refused(tmp_path, monkeypatch, changes)
+    assert (code, shown, allowed) == ("wrong-input", line, '"none"')
+    assert message == "augmentation needs images (C, H, W), and inputs of 'clouds' have the shape (4,)"
+
+
+def test_augmentation_of_images_is_no_mistake(tmp_path, monkeypatch):
+    images = {**FACTS.__dict__, "input_shape": [1, 8, 8], "class_names": []}
+    assert make(tmp_path, monkeypatch, {"problem.augmentation": ["rotate", "crop"]}, images).rows()

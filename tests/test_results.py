@@ -44,8 +44,10 @@ def test_a_study_holds_the_trials_as_they_were_tried(results):
     assert study.best_params == json.loads(chosen)
 
 
-@pytest.mark.parametrize("pruner", ["halving", "wilcoxon"])
-def test_a_study_read_back_from_tables_is_the_one_that_was_told(tmp_path, pruner):
+@pytest.mark.parametrize(
+    ("pruner", "stopping"), [("halving", "none"), ("wilcoxon", "none"), ("wilcoxon", {"metric": "loss"})], ids=str
+)
+def test_a_study_read_back_from_tables_is_the_one_that_was_told(tmp_path, pruner, stopping):
     from harness import tables
     from harness.asking import Told, rebuild
     from harness.coordinator import Coordinator
@@ -55,6 +57,10 @@ def test_a_study_read_back_from_tables_is_the_one_that_was_told(tmp_path, pruner
 
     repeats = 6 if pruner == "wilcoxon" else 2
     changes = {"tuning.pruner": pruner, "tuning.trials": 6, "tuning.repeats": repeats, "compare.replicates": 1}
+    changes |= {
+        "problem.early_stopping": stopping,
+        "compare.epoch": "last" if stopping != "none" else "best_validation",
+    }
     plan = a_plan(tmp_path, changes)
     walk = Coordinator(plan, Store(tmp_path / "r"), executor=Answering()).run()
     made = tables.build(plan, walk)

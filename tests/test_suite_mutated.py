@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.diagnostics import MistakesError
-from harness.hookspecs import Choice, Int
+from harness.hookspecs import Choice, Float, Int
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -27,6 +27,9 @@ dataset = {use = "mnist", normalize = "none"}
 model = "cnn"
 loss = {label_smoothing = 0.1}
 schedule = {use = "step", every = 2, gamma = 0.5}
+augmentation = ["rotate", {use = "crop", padding = 2}]
+regularisation = {l1 = 1e-5, l2 = 0}
+early_stopping = {patience = 2, metric = "accuracy"}
 validation_examples = 100
 steps = 20
 precision = "bf16"
@@ -37,6 +40,8 @@ name = "one"
 optimizer = {use = "momentum", nesterov = true}
 [[arm]]
 name = "two"
+augmentation = "none"
+early_stopping = {min_delta = 0.5}
 [arm.optimizer]
 use = "adam"
 lr = 1e-3
@@ -48,6 +53,7 @@ repeats = 1
 [tuning.space]
 width = {low = 8, high = 64, log = true}
 optimizer.momentum = {low = 0.1, high = 0.9}
+regularisation.l2 = {low = 1e-6, high = 1e-2, log = true}
 batch_size = [8, 16]
 [compare]
 metric = "loss"
@@ -81,7 +87,11 @@ TOKENS = [
 def test_a_suite_of_all_keys_is_read(tmp_path: Path) -> None:
     suite = read(tmp_path, RICH)
     assert suite.arms == ("one", "two")
-    assert suite.settings[1].space == {"model.width": Int(8, 64, log=True), "batch_size": Choice(8, 16)}
+    assert suite.settings[1].space == {
+        "model.width": Int(8, 64, log=True),
+        "batch_size": Choice(8, 16),
+        "regularisation.l2": Float(1e-6, 1e-2, log=True),
+    }
     assert math.isclose(suite.execution.time_limit, 60.0)
 
 

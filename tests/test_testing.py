@@ -10,6 +10,7 @@ from torch import nn
 
 from harness import testing
 from harness.hookspecs import (
+    Augmentation,
     Choice,
     Dataset,
     Float,
@@ -410,6 +411,110 @@ def test_a_schedule_is_tried_at_the_ends_of_its_space():
 
     part = Schedule("planted", build=build, space={"final": Float(-1.0, 1.0)})
     refused(part, "multipliers are not negative", "-0.8")
+
+
+def followed(optimizer, steps, steps_per_epoch, *, metric="loss"):
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+
+
+def slipping(optimizer, steps, steps_per_epoch, *, metric="loss"):
+    return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, min_lr=0.2)
+
+
+def deaf(optimizer, steps, steps_per_epoch, *, metric="loss"):
+    class Planted(torch.optim.lr_scheduler.LRScheduler):
+        def step(self):
+            pass
+
+    return Planted(optimizer)
+
+
+def test_a_sound_schedule_that_watches_a_metric_conforms():
+    check(Schedule("followed", build=followed, watches="metric"))
+
+
+@pytest.mark.parametrize(
+    ("build", "watches", "rule", "found"),
+    [
+        (
+            followed,
+            "measure",
+            "is plain data but for its callables",
+            "it watches 'measure', which is none of its options",
+        ),
+        (followed, None, "is stepped without arguments after every training step", "TypeError"),
+        (slipping, "metric", "groups of different lr keep their ratio", "a difference of"),
+        (deaf, "metric", "is stepped with a value after every evaluation", "TypeError"),
+    ],
+)
+def test_a_schedule_that_watches_with_a_defect_is_refused(build, watches, rule, found):
+    refused(Schedule("planted", build=build, watches=watches), rule, found)
+
+
+# Augmentations
+
+
+def shifted(images, draws, *, by=1.0):
+    return images + by * draws[:, :1, None, None]
+
+
+def spoil_images(images, draws):
+    return images.mul_(0.5)
+
+
+def spoil_draws(images, draws):
+    draws.zero_()
+    return images + 0
+
+
+def mixed_up(images, draws):
+    return images - images.mean(0)
+
+
+def by_place(images, draws):
+    return images + torch.arange(len(images))[:, None, None, None]
+
+
+def test_a_sound_augmentation_conforms():
+    check(Augmentation("shifted", apply=shifted))
+    check(Augmentation("halved", apply=lambda images, draws: images / 2, draws=0))
+    testing.check_augmentation(Augmentation("shifted", apply=shifted), options={"by": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("apply", "rule", "found"),
+    [
+        (lambda images, draws: 1 / 0, "takes images (B, C, H, W) and draws (B, K)", "ZeroDivisionError"),
+        (lambda images: images, "takes images (B, C, H, W) and draws (B, K)", "TypeError"),
+        (lambda images, draws: None, "gives images of the same shape and type", "NoneType"),
+        (
+            lambda images, draws: images[..., 1:],
+            "gives images of the same shape and type",
+            "(6, 3, 8, 9) torch.float32",
+        ),
+        (lambda images, draws: images.double(), "gives images of the same shape and type", "torch.float64"),
+        (lambda images, draws: images / 0, "images are finite", "torch.float32"),
+        (lambda images, draws: images / (1 - 2.0**24 * (1 - draws[:, :1, None, None])), "images are finite", "float32"),
+        (spoil_images, "leaves the images that it is given as they are", "a difference of"),
+        (spoil_draws, "leaves the draws as they are", "a difference of"),
+        (lambda images, draws: images + torch.randn(1), "equal draws give equal images", "a difference of"),
+        (mixed_up, "an image depends on its own pixels and draws only", "a difference of"),
+        (by_place, "an image depends on its own pixels and draws only", "a difference of"),
+        (lambda images, draws: images + 0 * torch.rand(1), "draws nothing from torch's global", "another state"),
+        (lambda images, draws: images[:, [2, 1, 0]], "takes images (B, C, H, W) and draws (B, K)", "IndexError"),
+    ],
+)
+def test_an_augmentation_with_a_defect_is_refused(apply, rule, found):
+    refused(Augmentation("planted", apply=apply), rule, found)
+
+
+# Tasks
+
+
+def test_a_part_for_a_regression_is_checked_on_values():
+    check(Loss("half", build=lambda: lambda o, t: (o[:, 0] - t).square().mean() / 2, task="regression"))
+    absolute = lambda p: (p.outputs[:, 0] - p.targets).abs().mean()  # noqa: E731
+    check(Metric("mae", apply=absolute, direction="minimize", task="regression"))
 
 
 # Data sets

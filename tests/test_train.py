@@ -672,7 +672,8 @@ class Waits(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "nonzero", "masked_select", "_to_copy", "is_nonzero", "equal", "item"):
+        waits = name in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "item")
+        if waits or (name == "_to_copy" and (kwargs or {}).get("device") is not None):  # another type is no copy to it
             self.found.append(name)
         return function(*args, **(kwargs or {}))
 

@@ -249,7 +249,23 @@ def test_the_value_of_a_run_is_that_of_its_best_or_last_evaluation(tmp_path, met
     request = plan.request(Label("clouds-line", "sgd", 0, "tune", "tuned", 0))
     curve = {1: 0.25, 2: 0.75, 3: 0.5}
     scores = ok(request.spec.payload, lambda split, epoch: curve[epoch] if split == "validation" else 1.0, epochs=3)
-    assert tune.validation_value(plan, scores) == value
+    assert tune.validation_value(plan, request.label, scores) == value
+
+
+def test_with_early_stopping_the_value_of_a_run_is_that_of_the_epoch_which_it_chose(tmp_path):
+    """Its own metric is best at the first evaluation, the compared one at the second."""
+    plan = planned(tmp_path, **{"problem.early_stopping": {"metric": "loss"}, "compare.epoch": "last"})
+    label = Label("clouds-line", "sgd", 0, "tune", "tuned", 0)
+    curves = {"accuracy": [0.25, 0.75, 0.5], "loss": [0.1, 0.2, 0.3]}
+    rows = [
+        [float(epoch), 4 * epoch, 120 * epoch, split, name, value if split == "validation" else 1.0, 80]
+        for epoch, values in enumerate(zip(*curves.values(), strict=True), start=1)
+        for split in ("train", "validation")
+        for name, value in zip(curves, values, strict=True)
+    ]
+    chosen = {"status": "ok", "selected_epoch": 1.0, "evaluations": rows}
+    assert tune.validation_value(plan, label, chosen) == 0.25
+    assert tune.validation_value(plan, label, {**chosen, "selected_epoch": 3.0}) == 0.5
 
 
 # Choosing ------------------------------------------------------------------------------------------------------------

@@ -124,5 +124,5 @@ def _inner(domain: Domain) -> Any:
 def _difference(first: torch.Tensor, second: torch.Tensor) -> str:
     if first.shape != second.shape:
         return f"shapes {tuple(first.shape)} and {tuple(second.shape)}"
-    gap = (first.detach().double() - second.detach().double()).abs().max()
-    return f"a difference of {float(gap):.3g}"
+    gaps = (first.detach().double() - second.detach().double()).abs()
+    return f"a difference of {float(gaps.max() if gaps.numel() else 0.0):.3g}"

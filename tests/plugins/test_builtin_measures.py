@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from harness_plugins.losses import cross_entropy
+from harness_plugins.losses import cross_entropy, harness_losses, mse
 from harness_plugins.metrics import accuracy, harness_metrics, loss
 from scipy.special import log_softmax
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 
 from harness.hookspecs import Predictions
 
@@ -46,6 +46,57 @@ def test_label_smoothing_spreads_its_share_over_all_classes(predictions):
 def test_label_smoothing_outside_zero_to_one_is_refused(smoothing):
     with pytest.raises(ValueError, match="label_smoothing must be from 0 to 1"):
         cross_entropy(label_smoothing=smoothing)
+
+
+def test_mse_of_labels_is_half_the_mean_squared_distance_to_one_hot_targets():
+    outputs = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.5, 0.0]])
+    # (1 + 1 + 0) and (1 + 0.25 + 0), summed over the outputs, halved and averaged over two examples
+    assert float(mse()(outputs, torch.tensor([1, 0]))) == (2 + 1.25) / 4
+
+
+def test_mse_of_labels_equals_sklearn_on_one_hot_targets(predictions):
+    outputs, targets = predictions.outputs.double(), predictions.targets
+    due = mean_squared_error(np.eye(5)[targets.numpy()], outputs.numpy()) * 5 / 2
+    assert float(mse()(outputs, targets)) == pytest.approx(due, rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_mse_of_values_equals_sklearn(width):
+    outputs, values = torch.randn(2, 40, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    due = mean_squared_error(values.numpy(), outputs.numpy()) * width / 2
+    assert float(mse()(outputs, values)) == pytest.approx(due, rel=1e-12)
+
+
+def test_mse_takes_one_value_an_example_as_a_column_or_flat():
+    outputs, values = torch.tensor([[1.0], [4.0]]), torch.tensor([0.0, 2.0])
+    assert float(mse()(outputs, values)) == float(mse()(outputs, values[:, None])) == (1 + 4) / 4
+
+
+def test_mse_has_the_difference_over_the_examples_as_its_gradient(predictions):
+    outputs = predictions.outputs.double().requires_grad_()
+    mse()(outputs, predictions.targets).backward()
+    due = (outputs.detach().numpy() - np.eye(5)[predictions.targets.numpy()]) / 200
+    assert np.allclose(outputs.grad.numpy(), due, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "targets"), [((4, 3), (4,)), ((4, 1), (4, 3)), ((4, 3), (3,)), ((4, 3), (4, 3, 1))], ids=str
+)
+def test_mse_of_values_in_another_shape_is_refused(outputs, targets):
+    with pytest.raises(ValueError, match=r"mse: outputs \(4, \d\) for values .* they must agree"):
+        mse()(torch.zeros(outputs), torch.zeros(targets))
+
+
+def test_mse_of_bf16_outputs_is_summed_in_float32():
+    outputs = torch.full((3, 257), 1.0, dtype=torch.bfloat16)
+    found = mse()(outputs, torch.tensor([0, 1, 2]))
+    assert found.dtype == torch.float32
+    assert float(found) == 128.0
+
+
+def test_losses_and_metrics_say_which_task_they_are_for():
+    tasks = {part.name: part.task for part in (*harness_losses(), *harness_metrics())}
+    assert tasks == {"cross_entropy": "classification", "mse": None, "accuracy": "classification", "loss": None}
 
 
 def test_accuracy_equals_sklearn(predictions):

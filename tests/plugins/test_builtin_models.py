@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from harness_plugins.models import cnn, harness_models, mlp
+from harness_plugins.models import ACTIVATIONS, cnn, harness_models, mlp
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -24,17 +24,46 @@ def test_cnn_has_the_parameters_of_the_article():
     assert count(cnn(SHAPE, 10)) == by_hand == 421_642
 
 
-@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def gelu(x):
+    """Torch's own is the exact one: x times the normal distribution's share below x."""
+    return x * (1 + torch.erf(x / 2**0.5)) / 2
+
+
+FORMULAS = {
+    "relu": lambda x: x.clamp(min=0),
+    "sigmoid": lambda x: 1 / (1 + (-x).exp()),
+    "tanh": lambda x: (x.exp() - (-x).exp()) / (x.exp() + (-x).exp()),
+    "leaky_relu": lambda x: torch.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: torch.where(x > 0, x, x.exp() - 1),
+    "gelu": gelu,
+    "silu": lambda x: x / (1 + (-x).exp()),
+}
+
+
+def test_every_activation_has_its_formula_here():
+    assert set(FORMULAS) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
 def test_cnn_equals_a_functional_network_that_activates_before_it_pools(activation):
     model = cnn(SHAPE, 10, activation=activation).double()
     w = dict(model.named_parameters())
-    activate = getattr(torch, activation)
+    activate = FORMULAS[activation]
     x = images(dtype=torch.float64)
     for conv in ("conv1", "conv2"):
         x = F.max_pool2d(activate(F.conv2d(x, w[f"{conv}.weight"], w[f"{conv}.bias"], padding=1)), 2)
     x = activate(x.reshape(3, 7 * 7 * 64) @ w["dense.weight"].T + w["dense.bias"])
     due = x @ w["head.weight"].T + w["head.bias"]
     torch.testing.assert_close(model(images(dtype=torch.float64)), due, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
+def test_a_cnn_pools_first_just_where_the_activation_never_falls(activation):
+    names = list(dict(cnn(SHAPE, 10, activation=activation).named_children()))
+    x = torch.linspace(-8, 8, 10_001, dtype=torch.float64)
+    never_falls = bool((FORMULAS[activation](x).diff() >= 0).all())
+    assert (names.index("pool1") < names.index("act1")) == never_falls
+    assert never_falls == (activation not in ("gelu", "silu"))
 
 
 def test_pooling_before_relu_has_the_same_gradients_as_after_it():
@@ -93,7 +122,7 @@ def test_cnn_refuses_inputs_that_are_no_images():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "gelu"}, "activation must be one of relu, sigmoid, tanh, got 'gelu'"),
+        ({"activation": "swish"}, "activation must be one of relu, sigmoid, tanh, .*, silu, got 'swish'"),
         ({"dropout": 1.0}, "dropout must be at least 0 and below 1, got 1.0"),
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, got -0.1"),
     ],
@@ -109,12 +138,13 @@ def test_cnn_refuses_widths_below_one(options):
         cnn(SHAPE, 10, **options)
 
 
-def test_mlp_equals_a_functional_network():
-    model = mlp(SHAPE, 10, activation="tanh").double()
+@pytest.mark.parametrize("activation", FORMULAS)
+def test_mlp_equals_a_functional_network(activation):
+    model = mlp(SHAPE, 10, activation=activation).double()
     w = dict(model.named_parameters())
     x = images(dtype=torch.float64).reshape(3, 784)
     for layer in ("dense1", "dense2"):
-        x = torch.tanh(x @ w[f"{layer}.weight"].T + w[f"{layer}.bias"])
+        x = FORMULAS[activation](x @ w[f"{layer}.weight"].T + w[f"{layer}.bias"])
     due = x @ w["head.weight"].T + w["head.bias"]
     torch.testing.assert_close(model(images(dtype=torch.float64)), due, rtol=1e-12, atol=1e-12)
 
