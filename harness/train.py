@@ -8,6 +8,7 @@ before matters. Only training steps are on the training clock.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import math
 import resource
@@ -29,6 +30,8 @@ from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_fi
 
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
+Differentiated = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Outputs (B, K), the loss (), and the loss with any penalty (), whose gradients were left at the parameters."""
 Keep = Callable[[int, Callable[[], dict[str, Any]]], None]
 """Told after each evaluation but the last: the step, and how to get the state that a run could go on from."""
 
@@ -224,20 +227,30 @@ class Training:
         )
         self._optimizer, self._scheduler = optimizer, scheduler
         penalty, model, loss, name = self.transfer.penalty, self.model, self.loss, self.problem["loss"]["use"]
-        autocast = self._autocast
+        autocast, closures = self._autocast, needs_closure(optimizer)
 
-        def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def differentiate(inputs: torch.Tensor, targets: torch.Tensor) -> Differentiated:
             optimizer.zero_grad(set_to_none=True)
             with autocast():
                 outputs = model(inputs)
                 value = as_scalar(name, loss(outputs, targets))
             torch.autograd.backward(value)
+            whole = value.detach()
             if penalty is not None:
-                torch.autograd.backward(penalty())
-            optimizer.step()
+                added = penalty()
+                torch.autograd.backward(added)
+                whole = whole + added.detach()
+            return outputs.detach(), value.detach(), whole
+
+        def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            if closures:
+                outputs, value = _step_by_closure(optimizer, lambda: differentiate(inputs, targets))
+            else:
+                outputs, value, _ = differentiate(inputs, targets)
+                optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-            return outputs.detach(), value.detach()
+            return outputs, value
 
         return step
 
@@ -403,6 +416,28 @@ class Training:
             "init_hash": self.init_hash,
             "weights_hash": snapshot.weights_hash(self.model) if status == "ok" else None,
         }
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step evaluates the loss as often as it likes, by a closure that it cannot do without (L-BFGS)."""
+    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def _step_by_closure(
+    optimizer: torch.optim.Optimizer, differentiate: Callable[[], Differentiated]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and loss of the first evaluation, which is the one before the step."""
+    first: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def closure() -> torch.Tensor:
+        outputs, value, whole = differentiate()
+        if not first:
+            first.append((outputs, value))
+        return whole
+
+    optimizer.step(closure)  # type: ignore[arg-type]  # annotated as if it gave a float
+    return first[0]
 
 
 def _options(part: Mapping[str, Any]) -> dict[str, Any]:
