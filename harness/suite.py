@@ -8,11 +8,11 @@ from pathlib import Path as FilePath
 from typing import Any, Literal
 
 from harness import names, pruning, schema, toml
-from harness.catalog import Catalog, Origin, PartInfo
+from harness.catalog import Catalog, Origin, PartInfo, few_names
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.suite_arms import Variant, Variants, expand
-from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names, find
+from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, find
 from harness.suite_shape import check_shape
 from harness.suite_source import MISSING, Reading, check_leaves, combine, subject
 from harness.suite_space import Space
