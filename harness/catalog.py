@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import PluginError
 from harness.hookspecs import Domain, domain_from_plain, domain_to_plain, plural
+
+MOST_NAMES = 12
+NEAREST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Catalog:
         raise PluginError(self._missing(kind, name))
 
     def _missing(self, kind: str, name: str) -> str:
-        message = f"no {kind} named '{name}' (known: {', '.join(self.names(kind)) or 'none'})"
+        message = f"no {kind} named '{name}' (known: {few_names(name, self.names(kind))})"
         for broken in self.broken:
             if name in broken.mentions:
                 return f"{message}; '{name}' is mentioned in a plugin that could not be imported: {broken}"
@@ -132,6 +135,14 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that a person most likely meant, if any is near."""
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def few_names(word: str, known: Sequence[str], command: str = "") -> str:
+    """All names, or where there are many the nearest ones and the command that lists the others."""
+    if len(known) <= MOST_NAMES:
+        return ", ".join(known) or "none"
+    near = difflib.get_close_matches(word, known, n=NEAREST_NAMES, cutoff=0.0)
+    return f"{', '.join(near)} and {len(known) - len(near):,} more" + (f"; {command} shows all" if command else "")
 
 
 def _same(name: str, other: str) -> bool:

@@ -14,8 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.locations import may_download
+
 DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0}
 """By question: an import is short, but a large data set takes its time; a price bounds its own work."""
+DOWNLOAD_SECONDS = 86400.0
+"""For a data set that may have to be downloaded first."""
 _STARTUP_SECONDS = 60.0
 
 
@@ -60,7 +64,7 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float 
             process.stdin.write(json.dumps(list(questions)).encode())
             process.stdin.close()
         while len(answers) < len(questions):
-            deadline = deadline_seconds or DEADLINES_SECONDS[questions[len(answers)]["ask"]]
+            deadline = deadline_seconds or _deadline_seconds(questions[len(answers)]["ask"])
             answers.append(_next_answer(lines, process, deadline))
             if isinstance(answers[-1], Failed) and answers[-1].kind == "died":
                 break
@@ -69,6 +73,10 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float 
         reader.join(timeout=5)
         process.stdout.close()
     return answers
+
+
+def _deadline_seconds(kind: str) -> float:
+    return DOWNLOAD_SECONDS if kind == "data" and may_download() else DEADLINES_SECONDS[kind]
 
 
 def _next_answer(lines: queue.Queue[str | None], process: subprocess.Popen[bytes], deadline_seconds: float) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+DOWNLOAD = "HARNESS_DOWNLOAD"
+"""Environment variable by which the command line tells every process that it starts that data may be downloaded."""
+
 
 def cache_folder() -> Path:
     """Where facts about plugins and data are kept: `HARNESS_CACHE`, or the platform's cache folder."""
@@ -28,3 +31,8 @@ def data_root() -> Path:
     """Where data files may lie: `HARNESS_DATA`, or `data` in the cache folder."""
     given = os.environ.get("HARNESS_DATA")
     return Path(given) if given else cache_folder() / "data"
+
+
+def may_download() -> bool:
+    """Whether a data set that is not found may be downloaded into the data root: with `--download`."""
+    return os.environ.get(DOWNLOAD, "") not in ("", "0")

@@ -28,6 +28,13 @@ def penalties(tensors: Iterable[torch.Tensor], *, l1: float = 0.0, l2: float = 0
     return add
 
 
+@torch.no_grad()
+def penalty_value(tensors: Iterable[torch.Tensor], *, l1: float = 0.0, l2: float = 0.0) -> torch.Tensor:
+    """l1 sum |w| + l2 sum w^2 over the same weights: for an optimizer that asks for the value of what it minimises."""
+    weights = [tensor for tensor in tensors if tensor.dim() >= 2]
+    return sum((l1 * w.abs().sum() + l2 * w.square().sum() for w in weights), torch.zeros(()))
+
+
 def _gradient(weight: torch.Tensor) -> torch.Tensor:
     """The weight's gradient; zeros where the loss does not depend on it, since the penalty does."""
     if weight.grad is None:

@@ -113,7 +113,8 @@ def _key(key: Any, place: str) -> Any:
 def _rebuild(described: Mapping[str, Any], file: Any) -> Any:
     ((kind, value), *rest) = described.items()
     if kind == "tensor":
-        tensor = file.get_tensor(value)
+        # A copy lies where torch aligns it: a sum over what lies elsewhere may be rounded in another way.
+        tensor = file.get_tensor(value).clone()
         return tensor.contiguous(memory_format=torch.channels_last) if rest[0][1] else tensor
     if kind == "table":
         return {key: _rebuild(item, file) for key, item in value}

@@ -9,12 +9,12 @@ from pathlib import Path as FilePath
 from typing import Any, Literal
 
 from harness import names, pruning, schema, suite_tables, toml
-from harness.catalog import Catalog, Origin, PartInfo
+from harness.catalog import Catalog, Origin, PartInfo, few_names
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.suite_arms import Variant, Variants, expand
 from harness.suite_claims import Claim, read_claims
-from harness.suite_parts import Chosen, Parts, canonical, did_you_mean, few_names
+from harness.suite_parts import Chosen, Parts, canonical, did_you_mean
 from harness.suite_shape import check_shape
 from harness.suite_source import MISSING, Reading, check_leaves, combine, subject
 from harness.suite_space import Space

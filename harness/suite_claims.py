@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.catalog import PartInfo
+from harness.catalog import PartInfo, few_names
 from harness.diagnostics import quote
 from harness.suite_arms import Variant, Variants
-from harness.suite_parts import did_you_mean, few_names, find
+from harness.suite_parts import did_you_mean, find
 from harness.suite_source import MISSING, Reading, subject
 from harness.toml_scan import Path
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness import schema
-from harness.catalog import Catalog, PartInfo, nearest
+from harness.catalog import MOST_NAMES, Catalog, PartInfo, few_names, nearest
 from harness.diagnostics import quote
 from harness.errors import PluginError
 from harness.hookspecs import Choice, Domain, Float, Int, Plain, plural
 from harness.suite_source import MISSING, Reading, subject, toml_type
 from harness.toml_scan import Path
-
-MOST_NAMES = 12
-NEAREST_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -161,14 +157,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A question about the near word, or nothing where none is near."""
     near = nearest(word, known)
     return f"did you mean '{near}'?" if near else ""
-
-
-def few_names(word: str, known: Sequence[str], command: str = "") -> str:
-    """All names, or where there are many the nearest ones and the command that lists the others."""
-    if len(known) <= MOST_NAMES:
-        return ", ".join(known) or "none"
-    near = difflib.get_close_matches(word, known, n=NEAREST_NAMES, cutoff=0.0)
-    return f"{', '.join(near)} and {len(known) - len(near):,} more" + (f"; {command} shows all" if command else "")
 
 
 def _installed(reading: Reading, kind: str, word: str) -> str:

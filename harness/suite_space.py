@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import schema
-from harness.catalog import PartInfo, nearest
+from harness.catalog import PartInfo, few_names, nearest
 from harness.hookspecs import Choice, Domain, Float, Int
 from harness.suite_parts import (
     Chosen,
     as_type,
     check_scale,
     did_you_mean,
-    few_names,
     fits,
     has_option,
     in_words,

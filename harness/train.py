@@ -8,6 +8,7 @@ before matters. Only training steps are on the training clock.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import math
 import resource
@@ -25,13 +26,15 @@ from harness.data import Division, Fold
 from harness.device import Clocks, reseed
 from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Augmentation, Metric, NotApplicable, Predictions, Splits
-from harness.penalties import penalties
+from harness.penalties import penalties, penalty_value
 from harness.registry import load_part
 from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
 from harness.stopping import waited
 
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
+Differentiated = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Outputs (B, K), the loss (), and the loss with any penalty (), whose gradients were left at the parameters."""
 Keep = Callable[[int, Callable[[], dict[str, Any]]], None]
 """Told after each evaluation but the last: the step, and how to get the state that a run could go on from."""
 
@@ -244,24 +247,36 @@ class Training:
         self._optimizer, self._scheduler = optimizer, scheduler
         penalty, model, loss, name = self.transfer.penalty, self.model, self.loss, self.problem["loss"]["use"]
         weights = [parameter.tensor for parameter in phase.parameters()]
-        add_penalties = penalties(weights, **self.problem.get("regularisation", {}))
+        strengths = self.problem.get("regularisation", {})
+        add_penalties = penalties(weights, **strengths)
         by_step = None if self.parts.schedule.watches is not None else scheduler
-        autocast = self._autocast
+        autocast, closures = self._autocast, needs_closure(optimizer)
 
-        def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def differentiate(inputs: torch.Tensor, targets: torch.Tensor) -> Differentiated:
             optimizer.zero_grad(set_to_none=True)
             with autocast():
                 outputs = model(inputs)
                 value = as_scalar(name, loss(outputs, targets))
             torch.autograd.backward(value)
+            whole = value.detach()
             if penalty is not None:
-                torch.autograd.backward(penalty())
+                added = penalty()
+                torch.autograd.backward(added)
+                whole = whole + added.detach()
             if add_penalties is not None:
                 add_penalties()
-            optimizer.step()
+                whole = whole + penalty_value(weights, **strengths) if closures else whole
+            return outputs.detach(), value.detach(), whole
+
+        def step(inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            if closures:
+                outputs, value = _step_by_closure(optimizer, lambda: differentiate(inputs, targets))
+            else:
+                outputs, value, _ = differentiate(inputs, targets)
+                optimizer.step()
             if by_step is not None:
                 by_step.step()
-            return outputs.detach(), value.detach()
+            return outputs, value
 
         return step
 
@@ -471,6 +486,28 @@ class Training:
             "weights_hash": snapshot.weights_hash(self.model) if status == "ok" else None,
             **({} if self.details is None else {"details": self.details}),
         }
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step evaluates the loss as often as it likes, by a closure that it cannot do without (L-BFGS)."""
+    parameter = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return parameter is not None and parameter.default is parameter.empty
+
+
+def _step_by_closure(
+    optimizer: torch.optim.Optimizer, differentiate: Callable[[], Differentiated]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Outputs and loss of the first evaluation, which is the one before the step."""
+    first: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def closure() -> torch.Tensor:
+        outputs, value, whole = differentiate()
+        if not first:
+            first.append((outputs, value))
+        return whole
+
+    optimizer.step(closure)  # type: ignore[arg-type]  # annotated as if it gave a float
+    return first[0]
 
 
 def _options(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from harness.locations import cache_folder, data_root
+from harness.locations import DOWNLOAD, cache_folder, data_root, may_download
 
 
 def test_the_environment_decides(monkeypatch):
@@ -27,3 +27,11 @@ def test_without_a_word_the_platforms_cache_is_used_and_empty_is_no_word(monkeyp
     expected = Path(platformdirs.user_cache_dir("harness"))
     assert (cache_folder(), data_root()) == (expected, expected / "data")
     assert not list(expected.parent.glob("some"))
+
+
+def test_nothing_may_be_downloaded_unless_the_environment_says_so(monkeypatch):
+    monkeypatch.delenv(DOWNLOAD, raising=False)
+    assert not may_download()
+    for value, due in (("", False), ("0", False), ("1", True)):
+        monkeypatch.setenv(DOWNLOAD, value)
+        assert may_download() == due

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import clean, counts_text, json_option, options, print_json, seconds_text, suite_command, table
+from harness.cli.output import (
+    clean,
+    counts_text,
+    download_option,
+    json_option,
+    options,
+    print_json,
+    seconds_text,
+    suite_command,
+    table,
+)
 from harness.cli.running import expected_seconds
 from harness.errors import HarnessError
 
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @suite_command
+@download_option
 @json_option
 def plan(suite: Path, as_json: bool, **given: Any) -> None:
     """Show how many runs SUITE asks for, of what, and how long they take, before anything runs.
@@ -99,6 +110,7 @@ def check(suite: Path, as_json: bool, **given: Any) -> None:
 
 @click.command()
 @suite_command
+@download_option
 @json_option
 def status(suite: Path, as_json: bool, **given: Any) -> None:
     """Show what of SUITE is done, what failed and why, and what is missing; changes nothing."""
@@ -142,6 +154,7 @@ def _why(entry: Entry) -> dict[str, str]:
 
 @click.command()
 @suite_command
+@download_option
 def report(suite: Path, **given: Any) -> None:
     """Write tables and report of SUITE again from its records, finished or not; runs nothing."""
     from harness import session as sessions

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,13 +39,27 @@ def suite_command(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+download_option = click.option(
+    "--download", is_flag=True, help="Download data sets that are not found into the data folder. [default: never]"
+)
+"""Of the commands that look at data."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print plain data for a program.")
 
 
-def options(overrides: Sequence[str], plugins: Sequence[Path], data: Path | None, results: Path | None) -> Options:
-    """What the command line says beside the suite."""
+def options(
+    overrides: Sequence[str],
+    plugins: Sequence[Path],
+    data: Path | None,
+    results: Path | None,
+    download: bool = False,
+) -> Options:
+    """What the command line says beside the suite; the permission to download is handed on to every process."""
+    from harness.locations import DOWNLOAD, data_root
     from harness.session import Options
 
+    if download:
+        os.environ[DOWNLOAD] = "1"
+        say(f"data sets that are not found are downloaded into {data or data_root()}")
     return Options(tuple(plugins), tuple(overrides), data, results)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from harness.cli.output import clean, json_option, print_json, table
+
+if TYPE_CHECKING:
+    from harness.catalog import PartInfo
 
 
 @click.command("list")
@@ -19,7 +24,10 @@ from harness.cli.output import clean, json_option, print_json, table
 )
 @json_option
 def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """List the parts that a suite can name: all, or of one KIND (models, optimizers, datasets, ...)."""
+    """List the parts that a suite can name: all, or of one KIND (models, optimizers, datasets, ...).
+
+    Parts of one plugin that are described alike share a line: vgg{11,13} are vgg11 and vgg13.
+    """
     from harness.hookspecs import KINDS, plural
     from harness.registry import load_catalog
 
@@ -33,10 +41,30 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
         print_json({"parts": parts, "broken": [broken.__dict__ for broken in catalog.broken]})
         return
     for k in wanted:
-        rows = [(p.name, p.summary, ", ".join(p.space), str(p.origin)) for p in catalog.of(k)]
+        rows = [(names, p.summary, ", ".join(p.space), str(p.origin)) for names, p in _lines(catalog.of(k))]
         click.echo(f"{plural(k)}\n{table(('name', 'what it is', 'tuned', 'from'), rows, indent=2)}\n")
     for broken in catalog.broken:
         click.echo(clean(f"broken plugin {broken}"), err=True)
+
+
+def _lines(parts: Iterable[PartInfo]) -> Iterator[tuple[str, PartInfo]]:
+    """The parts with their names, those that one plugin describes alike in one line under all their names."""
+    groups: dict[tuple[Any, ...], list[PartInfo]] = {}
+    for part in parts:
+        alike = (part.origin.file, part.summary, *part.space) if part.summary else (part.origin.file, part.name)
+        groups.setdefault(alike, []).append(part)
+    for group in groups.values():
+        yield _braced([part.name for part in group]), group[0]
+
+
+def _braced(names: Sequence[str]) -> str:
+    """Names as a shell has them: `resnet{18,34,50}`; numbers in their order."""
+    if len(names) == 1:
+        return names[0]
+    same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    shared = "".join(letters[0] for letters in same).rstrip("0123456789")
+    ordered = sorted(names, key=lambda name: [(int(n or 0), text) for n, text in re.findall(r"(\d*)(\D*)", name)])
+    return f"{shared}{{{','.join(name.removeprefix(shared) for name in ordered)}}}"
 
 
 @click.command()
@@ -81,8 +109,9 @@ def _domain_text(domain: Any) -> str:
 
 
 def _unknown(what: str, word: str, known: Sequence[str]) -> NoReturn:
-    from harness.catalog import nearest
+    from harness.catalog import few_names, nearest
     from harness.errors import PluginError
 
     near = nearest(word, known)
-    raise PluginError(f"{what} (known: {', '.join(known)})" + (f"; did you mean '{near}'?" if near else ""))
+    some = few_names(word, known, "'harness list'")
+    raise PluginError(f"{what} (known: {some})" + (f"; did you mean '{near}'?" if near else ""))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import counts_text, options, say, suite_command
+from harness.cli.output import counts_text, download_option, options, say, suite_command
 
 if TYPE_CHECKING:
     from harness.coordinator import Entry, Walk
@@ -24,6 +24,7 @@ DONE, SOME_FAILED = 0, 1
 
 @click.command()
 @suite_command
+@download_option
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time. [default: the suite's, or the cores]")
 @click.option("--executor", metavar="NAME", help="Where runs happen: 'harness list executors'. [default: the suite's]")
 @click.option("--scheduler", metavar="ADDRESS", help="Of a cluster, for an executor that takes one: tcp://host:8786.")

@@ -15,6 +15,7 @@ from torch import nn
 from harness import blocks
 from harness.hookspecs import Model, Optimizer, Schedule
 from harness.testing.case import Case, NonConforming, Options
+from harness.train import needs_closure
 
 
 def check_model(
@@ -141,13 +142,26 @@ class _Bowl:
 
     def descend(self, steps: int) -> None:
         for _ in range(steps):
-            for tensor in (self.weight, self.slow):
-                tensor.grad = tensor.detach() - 1
-            self.case.run("steps without a closure", self.optimizer.step)
+            if needs_closure(self.optimizer):
+                self.case.run("steps with a closure", self.optimizer.step, self.differentiate)
+            else:
+                self.differentiate()
+                self.case.run("steps without a closure", self.optimizer.step)
+
+    def differentiate(self) -> torch.Tensor:
+        for tensor in (self.weight, self.slow):
+            tensor.grad = tensor.detach() - 1
+        return torch.tensor(self.value())
 
 
 def _check_group_rates(case: Case) -> None:
-    bowl = _Bowl(case, slow=1e-3)
+    """A rate of its own for each group is obeyed, or refused by a ValueError."""
+    try:
+        bowl = _Bowl(case, slow=1e-3)
+    except NonConforming as error:
+        if isinstance(error.__cause__, ValueError):
+            return
+        raise
     if bowl.lr is None:
         return
     bowl.descend(3)
