@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 
 from harness.errors import DataError
-from harness.hookspecs import Dataset, Splits, hookimpl
+from harness.hookspecs import Dataset, hookimpl
+
+from .images import Images, Pixels, idx, image_dataset
 
 FOLDER = Path(__file__).parent / "data" / "mnist"
 
@@ -24,32 +26,23 @@ CHECKSUMS = {
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-# What is taken from a pixel in [0, 1], and what the rest is divided by.
-NORMALIZE = {"symmetric": (0.5, 0.5), "unit": (0.0, 1.0), "standard": (0.1307, 0.3081)}
 
-
-def load(root: Path | None = None, *, normalize: str = "symmetric") -> Splits:
+@image_dataset
+def load(root: Path | None = None) -> Images:
     """Handwritten digits: float32 images (N, 1, 28, 28) and int64 labels (N,), 60,000 for training and 10,000 for test.
 
-    Args:
-        root: not used, the files are embedded.
-        normalize: `symmetric` maps pixels to [-1, 1], `unit` to [0, 1], and `standard` to mean 0 and deviation 1
-            over the training images (by their published 0.1307 and 0.3081).
+    The files are embedded, so `root` is not used.
 
     Raises:
-        ValueError: no such `normalize`.
+        ValueError: an option is out of range.
         DataError: a file is missing, or is not what it was.
     """
-    if normalize not in NORMALIZE:
-        raise ValueError(f"mnist: normalize must be one of {', '.join(NORMALIZE)}, got {normalize!r}")
-    train, test = (_split(prefix, *NORMALIZE[normalize]) for prefix in ("train", "t10k"))
-    return Splits(train, test, classes=10, class_names=tuple("0123456789"))
+    train, test = (_split(prefix) for prefix in ("train", "t10k"))
+    return Images(train, test, class_names=tuple("0123456789"))
 
 
-def _split(prefix: str, shift: float, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-    pixels_NHW = read_idx(f"{prefix}-images-idx3-ubyte")
-    images_NCHW = pixels_NHW.unsqueeze(1).float().div_(255).sub_(shift).div_(scale)
-    return images_NCHW, read_idx(f"{prefix}-labels-idx1-ubyte").long()
+def _split(prefix: str) -> Pixels:
+    return read_idx(f"{prefix}-images-idx3-ubyte").unsqueeze(1), read_idx(f"{prefix}-labels-idx1-ubyte").long()
 
 
 def read_idx(name: str) -> torch.Tensor:
@@ -71,10 +64,7 @@ def read_idx(name: str) -> torch.Tensor:
             f"mnist: {path} is not what it was: its unpacked SHA-256 must be {CHECKSUMS[name]}, got {found}; "
             "install the package again"
         )
-    # An IDX header is 00 00 08 (unsigned bytes), the number of axes, then each axis as a big-endian 32-bit integer.
-    axes = raw[3]
-    shape = [int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes)]
-    return torch.frombuffer(raw, dtype=torch.uint8, offset=4 + 4 * axes).reshape(shape)
+    return idx(raw)
 
 
 @hookimpl

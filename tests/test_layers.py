@@ -269,7 +269,19 @@ def finished_folder(request) -> Path:
     return Path(request.getfixturevalue("_finished_once"))
 
 
-HEAVY = ("distributed", "torch", "torchvision", "optuna", "numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2")
+HEAVY = (
+    "distributed",
+    "torch",
+    "torchvision",
+    "optuna",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "seaborn",
+    "jinja2",
+)
 IN_A_CHILD = """
 import sys
 from harness.cli import main

@@ -97,7 +97,11 @@ def spec_of(optimizer, strategy, schedule, **changed):
     )
 
 
-@pytest.mark.parametrize("optimizer", CATALOG.names("optimizer"))
+# The others of torch.optim go on in tests/plugins/test_builtin_torch_optim.py.
+OWN = [part.name for part in CATALOG.of("optimizer") if part.origin.module == "harness_plugins.optimizers"]
+
+
+@pytest.mark.parametrize("optimizer", OWN)
 @pytest.mark.parametrize("strategy", CATALOG.names("strategy"))
 @pytest.mark.parametrize("after", [1, 2, 3])
 def test_every_built_in_optimizer_and_strategy_goes_on_bit_for_bit(tmp_path, optimizer, strategy, after):

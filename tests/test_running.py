@@ -20,7 +20,7 @@ import harness
 def harness_optimizers():
     return [harness.Optimizer("{name}", build={build}, space={{"lr": harness.Float(1e-3, 1.0, log=True)}})]
 """
-RMSPROP = MOMENTUM_LIKE.format(name="rmsprop", build="torch.optim.RMSprop")
+RMSPROP = MOMENTUM_LIKE.format(name="hinton", build="torch.optim.RMSprop")
 
 
 def runs_csv(project, suite="suite"):
@@ -213,11 +213,11 @@ def test_one_optimizer_under_two_names_is_one_set_of_untuned_runs_and_identical(
 
 def test_a_ten_line_optimizer_in_the_plugins_folder_is_found_tuned_and_compared(project):
     assert len(RMSPROP.strip().splitlines()) <= 10
-    project.plugin("mine", RMSPROP).write(suite={"arms.optimizer": ["sgd", "rmsprop"]})
+    project.plugin("mine", RMSPROP).write(suite={"arms.optimizer": ["sgd", "hinton"]})
     result = project.run("run", "suite.toml")
     assert result.code == 0, result.err
-    assert "rmsprop" in result.out
-    assert ",rmsprop," in project.read("results/suite/tables/comparisons.csv")
+    assert "hinton" in result.out
+    assert ",hinton," in project.read("results/suite/tables/comparisons.csv")
 
 
 def test_a_broken_plugin_stops_only_the_suite_that_needs_it(project):

@@ -161,6 +161,10 @@ def need_closure(self, closure):
     return torch.optim.SGD.step(self, closure)
 
 
+def hide_that_it_needs_one(self, closure=None):
+    return torch.optim.SGD.step(self, lambda: closure())
+
+
 def draw_from_python(self, closure=None):
     for group in self.param_groups:
         group["lr"] = 0.1 * random.random()
@@ -189,6 +193,24 @@ def test_a_sound_optimizer_conforms():
     check(Optimizer("sgd", build=subclass(), space={"lr": Float(1e-3, 1.0, log=True), "momentum": Choice(0.0, 0.9)}))
 
 
+def test_an_optimizer_whose_step_has_a_closure_without_default_is_given_one():
+    check(Optimizer("sgd", build=subclass(step=need_closure)))
+
+
+def one_rate_or_none(error):
+    def build(params, *, lr=0.1):
+        if len({group["lr"] for group in params}) > 1:
+            raise error("one rate for all")
+        return torch.optim.SGD(params, lr=lr)
+
+    return build
+
+
+def test_rates_of_their_own_may_be_refused_by_a_value_error_and_no_other():
+    check(Optimizer("sgd", build=one_rate_or_none(ValueError)))
+    refused(Optimizer("sgd", build=one_rate_or_none(KeyError)), "is built from parameter groups", "one rate for all")
+
+
 def test_a_required_hyperparameter_is_taken_from_inside_the_space():
     seen = []
 
@@ -208,7 +230,7 @@ def test_a_required_hyperparameter_is_taken_from_inside_the_space():
         (whole_model, "holds the tensors that it was given", "1 tensors"),
         (subclass(step=climb), "50 steps on a quadratic lower it", " from 4"),
         (subclass(step=move_idle), "a tensor without a gradient stays as it is", "moved to"),
-        (subclass(step=need_closure), "steps without a closure", "TypeError"),
+        (subclass(step=hide_that_it_needs_one), "steps without a closure", "TypeError"),
         (subclass(step=draw_from_python), "equal seeds give equal weights", "a difference of"),
         (subclass(step=one_rate), "a group with a thousandth of the lr moves less", "against"),
         (subclass(state_dict=forget), "goes on from its state_dict as if it had not stopped", "a difference of"),
