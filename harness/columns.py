@@ -52,7 +52,11 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("steps", "integer", "training steps that were done"),
             _c("examples", "integer", "training examples that were seen, repetitions included"),
             _c("stopped_early", "boolean", "whether early stopping ended the run before its budget did"),
-            _c("selected_epoch?", "number", "epoch whose weights the test set was read with"),
+            _c(
+                "selected_epoch?",
+                "number",
+                "epoch whose weights the test set was read with; tuning runs: that early stopping chose",
+            ),
             _c("epoch_rule", "string", "best_validation, last or early_stopping: how that epoch was chosen"),
             _c("seed_split?", "integer", "decides training and validation examples"),
             _c("seed_init?", "integer", "decides the initial weights"),
@@ -77,7 +81,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("metric", "string", "metric"),
             _c("value", "number", "in the metric's unit"),
             _c("n_examples", "integer", "examples that the value is over"),
-            _c("selected", "boolean", "true for the epoch whose weights the test set was read with"),
+            _c("selected", "boolean", "true for the selected epoch of the run"),
         ),
     ),
     "studies": (

@@ -97,10 +97,8 @@ class Space:
             return
         self._seen[wanted] = "applied"
         if part and part.info.extra.get("watches") == option:
-            cure = f"make it an axis: [arms] {kind} = [...]"
-            self.reading.refuse(
-                wanted.path, "not-tunable", "the metric that a schedule follows cannot be tuned", help=cure
-            )
+            why, cure = "the metric that a schedule follows cannot be tuned", f"make it an axis: [arms] {kind} = [...]"
+            self.reading.refuse(wanted.path, "not-tunable", why, help=cure)
             return
         domain = self._domain(wanted, part.info if part else None, option)
         if domain is not None:
@@ -147,19 +145,21 @@ def _entries(reading: Reading) -> list[Wanted]:
         if key in _SEARCHED and isinstance(table[key], dict) and not {"low", "high"} & set(table[key]):
             found += [Wanted(key, name, (*path, name)) for name in table[key]]
         elif key in _SEARCHED or kind in schema.PARTS_KEYS:
-            few = "and neither can its options" if kind in schema.PARTS_KEYS else "only its options"
-            what = (
-                f"'{key}' cannot be tuned, only its numbers"
-                if key in schema.TABLE_KEYS
-                else f"a part cannot be tuned, {few}"
-            )
-            cure = f"make it an axis: [arms] {kind} = [...]"
-            reading.refuse(path, "not-tunable", what, help=cure)
+            reading.refuse(path, "not-tunable", _why_not(kind), help=f"make it an axis: [arms] {kind} = [...]")
         elif kind in _SEARCHED and option:
             found.append(Wanted(kind, option, path))
         else:
             found.append(Wanted(None, key, path))
     return [one for one in found if _tunable(reading, one)]
+
+
+def _why_not(key: str) -> str:
+    """Why the value of the key itself cannot be searched."""
+    if key in schema.TABLE_KEYS:
+        return f"'{key}' cannot be tuned, only its numbers"
+    return "a part cannot be tuned, " + (
+        "and neither can its options" if key in schema.PARTS_KEYS else "only its options"
+    )
 
 
 def _tunable(reading: Reading, wanted: Wanted) -> bool:
