@@ -49,7 +49,10 @@ KNOWN = {
     ),
     "nadam": ("Adam with Nesterov's look-ahead.", "Dozat 2016, ICLR workshop"),
     "radam": ("Adam whose first steps are rectified.", "Liu et al. 2020 (arXiv:1908.03265), Algorithm 2"),
-    "rmsprop": ("Gradient over the root of a running mean of its square.", "Tieleman & Hinton 2012, Coursera lecture 6.5"),
+    "rmsprop": (
+        "Gradient over the root of a running mean of its square.",
+        "Tieleman & Hinton 2012, Coursera lecture 6.5",
+    ),
     "rprop": (
         "Steps by the sign of the gradient, longer while it stays; for whole data sets rather than batches.",
         "Riedmiller & Braun 1993, ICNN",
