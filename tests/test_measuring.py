@@ -122,8 +122,8 @@ def test_a_regression_is_measured_summed_up_and_shown_as_one(project):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({**REGRESSION, "compare.also": ["f1"]}, "'f1' measures a classification, 'values-line' is a regression"),
-        ({**GIVEN, "compare.also": ["r2"]}, "'r2' measures a regression, 'clouds-line' is a classification"),
+        ({**REGRESSION, "compare.also": ["f1"]}, "metric 'f1' needs classes, and 'values' is a regression"),
+        ({**GIVEN, "compare.also": ["r2"]}, "metric 'r2' needs values, and 'clouds' is a classification"),
     ],
 )
 def test_a_metric_that_the_task_does_not_have_is_refused_before_anything_runs(project, changes, says):

@@ -366,7 +366,8 @@ def test_a_further_metric_that_the_task_does_not_have_is_a_mistake_at_its_place(
 ):
     plain = {**FACTS.__dict__, "input_shape": [4], "class_names": [], "classes": classes}
     with pytest.raises(MistakesError) as caught:
-        make(tmp_path, monkeypatch, {"compare.metric": "loss", "compare.also": also}, plain)
+        changes = {"compare.metric": "loss", "compare.also": also, "problem.loss": "mse"}
+        make(tmp_path, monkeypatch, changes, plain)
     (found,) = caught.value.mistakes
     assert (found.code, found.message) == ("wrong-task", says)
     assert found.places[0].text.lstrip().startswith("also = ")
@@ -475,7 +476,7 @@ def test_a_loss_that_is_only_the_default_is_refused_at_the_data_set(tmp_path, mo
 
 def test_a_compared_metric_of_labels_is_refused_for_a_regression(tmp_path, monkeypatch):
     code, message, line, allowed, _ = refused(tmp_path, monkeypatch, {"problem.loss": "mse"}, REGRESSION)
-    assert (code, line, allowed) == ("wrong-task", 'metric = "accuracy"', "loss")
+    assert (code, line, allowed) == ("wrong-task", 'metric = "accuracy"', "loss, mse")
     assert message == "metric 'accuracy' needs classes, and 'clouds' is a regression"
 
 
@@ -494,7 +495,7 @@ def test_a_compared_metric_of_labels_is_refused_for_a_regression(tmp_path, monke
 )
 def test_a_watched_metric_of_labels_is_refused_for_a_regression(tmp_path, monkeypatch, changes):
     code, message, line, allowed, _ = refused(tmp_path, monkeypatch, {**VALUES, **changes}, REGRESSION)
-    assert (code, allowed) == ("wrong-task", "loss")
+    assert (code, allowed) == ("wrong-task", "loss, mse")
     assert message == "metric 'recall' needs classes, and 'clouds' is a regression"
     assert "recall" in line
 
