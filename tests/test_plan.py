@@ -365,8 +365,8 @@ def test_a_further_metric_that_the_task_does_not_have_is_a_mistake_at_its_place(
     tmp_path, monkeypatch, classes, also, says
 ):
     plain = {**FACTS.__dict__, "input_shape": [4], "class_names": [], "classes": classes}
+    changes = {"compare.metric": "loss", "compare.also": also, "problem.loss": "mse"}
     with pytest.raises(MistakesError) as caught:
-        changes = {"compare.metric": "loss", "compare.also": also, "problem.loss": "mse"}
         make(tmp_path, monkeypatch, changes, plain)
     (found,) = caught.value.mistakes
     assert (found.code, found.message) == ("wrong-task", says)
