@@ -56,7 +56,11 @@ MISTAKES = {
     "unknown part": (
         changed('model = "line"', 'model = "lime"'),
         '"lime"',
-        ["error[unknown-name]: [problem] model: no model named 'lime'", "line (plugins)", "did you mean 'line'?"],
+        [
+            "error[unknown-name]: [problem] model: no model named 'lime'",
+            "more; 'harness list models' shows all",
+            "did you mean 'line'?",
+        ],
     ),
     "wrong type": (
         changed("epochs = 2", 'epochs = "fast"'),
