@@ -58,7 +58,7 @@ MISTAKES = {
         '"lime"',
         [
             "error[unknown-name]: [problem] model: no model named 'lime'",
-            "'harness list models' shows all",
+            "more; 'harness list models' shows all",
             "did you mean 'line'?",
         ],
     ),
