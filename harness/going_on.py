@@ -74,8 +74,8 @@ def _template(plan: Plan, problem: str, arm: str, phase: Any) -> dict[str, Any]:
 def _comparable(payload: Mapping[str, Any], space: Iterable[str]) -> dict[str, Any]:
     leaves = dict(_leaves(payload))
     tuned = {f"problem.{name}" for name in space}
-    of_a_trial = ("seeds.", "prune")
-    return {name: value for name, value in leaves.items() if name not in tuned and not name.startswith(of_a_trial)}
+    of_a_run = ("seeds.", "prune", "fold.")
+    return {name: value for name, value in leaves.items() if name not in tuned and not name.startswith(of_a_run)}
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-from harness import names, pruning, schema, suite_tables, toml
-from harness.catalog import Catalog, Origin, PartInfo, few_names
+from harness import names, schema, suite_checks, suite_tables, toml
+from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.suite_arms import Variant, Variants, expand
 from harness.suite_claims import Claim, read_claims
-from harness.suite_parts import Chosen, Parts, canonical, did_you_mean
+from harness.suite_parts import Chosen, Parts, canonical
 from harness.suite_shape import check_shape
-from harness.suite_source import MISSING, Reading, check_leaves, combine, subject
+from harness.suite_source import MISSING, Reading, check_leaves, combine
 from harness.suite_space import Space
 from harness.toml_scan import Path
 
@@ -164,11 +163,7 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     settings = _settings(reading, variants, parts, space) if variants else []
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
-    _check_pruner(reading, settings)
-    _check_folds(reading)
-    _check_labels(reading)
-    if variants:
-        _check_compare(reading, variants)
+    suite_checks.check(reading, variants, [setting.values for setting in settings])
     claims = read_claims(reading, variants, metric) if variants else ()
     if reading.mistakes or variants is None or metric is None or executor is None:
         return None
@@ -241,7 +236,7 @@ def _check_parts(reading: Reading, parts: Parts) -> None:
 
 def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) -> list[Setting]:
     tuned = reading.get(("tuning", "trials"), 0) > 0
-    _check_budget(reading)
+    suite_checks.check_budget(reading)
     settings = []
     for problem in variants.problems:
         for arm in variants.arms:
@@ -280,112 +275,6 @@ def _values(reading: Reading, parts: Mapping[str, Chosen], keys: Mapping[str, Pa
     elif "steps" not in keys and "epochs" not in keys:
         values["epochs"] = schema.DEFAULT_EPOCHS
     return values
-
-
-def _check_budget(reading: Reading) -> None:
-    both: tuple[Path, Path] = (("problem", "epochs"), ("problem", "steps"))
-    if all(reading.source.at(path) is not MISSING for path in both):
-        epochs, steps = (reading.source.key(path) for path in both)
-        later, earlier = (epochs, steps) if epochs.order > steps.order else (steps, epochs)
-        message = "[problem] has both epochs and steps; exactly one sets the budget"
-        reading.add("conflict", message, later, earlier, help="leave one of them out")
-
-
-def _check_folds(reading: Reading) -> None:
-    """Folds are the replicates, and each must have a study of its own: another's has seen its test examples."""
-    path: Path = ("problem", "folds")
-    if (folds := reading.get(path, None)) is None or not reading.sound(path):
-        return
-    replicates: Path = ("compare", "replicates")
-    if reading.get(replicates, folds) != folds and reading.sound(replicates):
-        places = reading.source.value(path), reading.source.value(replicates, "and here")
-        message = f"folds = {folds} makes {folds} replicates, one for each fold"
-        reading.add("conflict", message, *places, help="leave replicates out")
-    if reading.get(("compare", "claim"), "method") == "setting" and reading.get(("tuning", "trials"), 0):
-        places = reading.source.value(path), reading.source.value(("compare", "claim"), "and here")
-        message = 'folds with claim = "setting": the one study would be tuned on what other folds test on'
-        reading.add("conflict", message, *places, help="leave claim out, which tunes anew in each fold")
-
-
-def _check_labels(reading: Reading) -> None:
-    """Label budgets take the place of a number of training examples."""
-    budgets = [("problem", "labels_per_class"), ("problems", "labels_per_class")]
-    sizes = [("problem", "train_examples"), ("problems", "train_examples")]
-    for labels, size in itertools.product(budgets, sizes):
-        if reading.source.at(labels) is not MISSING and reading.source.at(size) is not MISSING:
-            places = reading.source.key(labels), reading.source.key(size, "and here")
-            message = "labels_per_class and train_examples both say how many examples to train on"
-            reading.add("conflict", message, *places, help="leave one of them out")
-
-
-def _check_pruner(reading: Reading, settings: Sequence[Setting]) -> None:
-    """A pruner must be able to stop something: between evaluations of a run, or between repeats of a trial."""
-    path: Path = ("tuning", "pruner")
-    pruner, repeats = reading.get(path, "none"), reading.get(("tuning", "repeats"), 1)
-    # A budget that was refused is in no setting.
-    sound = [s.values for s in settings if s.values["epochs"] is not None or s.values["steps"] is not None]
-    times = min(map(pruning.evaluations, sound), default=2)
-    if not reading.sound(path) or (why := pruning.why_never(pruner, times=times, repeats=repeats)) is None:
-        return
-    if pruner == "wilcoxon":
-        other: Path = ("tuning", "repeats")
-        allowed, cure = f"repeats of {pruning.WILCOXON_PAIRS + 1} or more", 'raise repeats, or write pruner = "none"'
-    else:
-        budgets: list[Path] = [(table, key) for table in ("problems", "problem") for key in ("steps", "epochs")]
-        other = next((one for one in budgets if reading.source.at(one) is not MISSING), ("problem",))
-        allowed, cure = "epochs or steps of 2 or more", 'raise the budget, or write pruner = "none"'
-    places = reading.source.value(path), reading.source.value(other)
-    reading.add("conflict", f"[tuning] pruner: {why}", *places, allowed=allowed, help=cure)
-
-
-# Comparison ----------------------------------------------------------------------------------------------------------
-
-
-def _check_compare(reading: Reading, variants: Variants) -> None:
-    arms = [arm.name for arm in variants.arms]
-    if not (variants.complete and arms and reading.sound(("compare",))):
-        return
-    path: Path = ("compare", "baseline")
-    baseline = reading.get(path, None)
-    refused = [str(other[1]) for other in reading.broken if other[0] == "compare" and len(other) > 1]
-    misspelt = any(did_you_mean(key, ["baseline"]) for key in refused)
-    if isinstance(baseline, str):
-        _check_arm(reading, path, variants)
-    elif len(arms) > 1 and reading.source.at(path) is MISSING and not misspelt and "compare" in reading.source.values:
-        place, cure = reading.source.value(("compare",)), f'write baseline = "{arms[0]}"'
-        message = "[compare] lacks the key 'baseline': which arm the others are compared with"
-        reading.add("missing-key", message, place, allowed=few_names("", arms), help=cure)
-    _check_primary(reading, variants, baseline)
-    if reading.get(("report", "arm"), None) is not None:
-        _check_arm(reading, ("report", "arm"), variants)
-
-
-def _check_primary(reading: Reading, variants: Variants, baseline: str | None) -> None:
-    path: Path = ("compare", "primary")
-    first: dict[str, int] = {}
-    for index, name in enumerate(reading.get(path, [])):
-        at: Path = (*path, index)
-        if not reading.sound(at):
-            continue
-        if name == baseline:
-            message = f"'{name}' is the baseline, which is not compared with itself"
-            reading.refuse(at, "conflict", message)
-        elif first.setdefault(name, index) != index:
-            message = f"doubled value {quote(name)} (positions {first[name] + 1}, {index + 1})"
-            reading.refuse(at, "doubled-value", message)
-        else:
-            _check_arm(reading, at, variants)
-
-
-def _check_arm(reading: Reading, path: Path, variants: Variants) -> None:
-    """The value at the path must be the name of an arm."""
-    name, arms = reading.source.at(path), [arm.name for arm in variants.arms]
-    if name in arms:
-        return
-    message = f"{subject(path, reading.source)}: no arm named {quote(name)}"
-    places = reading.source.value(path), variants.places(reading)
-    places = places if places[1].line else places[:1]  # type: ignore[assignment]
-    reading.add("unknown-name", message, *places, allowed=few_names(name, arms), help=did_you_mean(name, arms))
 
 
 # Building ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness import names, schema
 from harness.diagnostics import Place, quote
-from harness.suite_source import Reading, subject
+from harness.suite_source import MISSING, Reading, subject
 from harness.toml_scan import Path
 
 PLAN_LIMIT = 100_000
@@ -144,7 +144,8 @@ def _affordable(reading: Reading, problems: Mapping[str, Any], arms: Mapping[str
     """False, with a mistake, where the plan has more runs than the limit; counted without building it."""
     of_problems = math.prod(map(len, problems.values()))
     of_arms = (math.prod(map(len, arms.values())) if arms else 0) + spelled
-    replicates = reading.get(("compare", "replicates"), 5)
+    folds: Path = ("problem", "folds")
+    replicates = reading.get(folds, None) or reading.get(("compare", "replicates"), 5)
     trials, repeats = reading.get(("tuning", "trials"), 0), reading.get(("tuning", "repeats"), 1)
     finals = 2 if trials and reading.get(("compare", "untuned"), True) else 1
     studies = 1 if reading.get(("compare", "claim"), "method") == "setting" else replicates
@@ -155,7 +156,11 @@ def _affordable(reading: Reading, problems: Mapping[str, Any], arms: Mapping[str
     axes += [f"[arms] {key} {len(paths)}" for key, paths in arms.items()]
     axes += [f"[[arm]] {spelled}"] if spelled else []
     axes += [f"replicates {replicates:,}", f"trials {trials:,}", f"repeats {repeats:,}", f"final runs {finals}"]
-    sizes = {("compare", "replicates"): replicates, ("tuning", "trials"): trials, ("tuning", "repeats"): repeats}
+    sizes = {
+        ("compare", "replicates") if reading.source.at(folds) is MISSING else folds: replicates,
+        ("tuning", "trials"): trials,
+        ("tuning", "repeats"): repeats,
+    }
     sizes |= {paths[0][:-1]: len(paths) for paths in [*problems.values(), *arms.values()]}
     largest = max(sizes, key=lambda path: sizes[path])
     message = f"the plan has {runs:,} runs: {', '.join(axes)}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.catalog import PartInfo, few_names
-from harness.diagnostics import quote
 from harness.suite_arms import Variant, Variants
-from harness.suite_parts import did_you_mean, find
+from harness.suite_checks import check_name
+from harness.suite_parts import find
 from harness.suite_source import MISSING, Reading, subject
 from harness.toml_scan import Path
 
@@ -95,10 +95,4 @@ def _variant(reading: Reading, path: Path, key: Literal["arm", "problem"], known
             place = reading.source.value(path)
             reading.add("missing-key", message, place, allowed=few_names("", names), help=f'write {key} = "{names[0]}"')
         return None
-    if name not in names:
-        message = f"{subject((*path, key), reading.source)}: no {key} named {quote(name)}"
-        place = reading.source.value((*path, key))
-        allowed = few_names(str(name), names)
-        reading.add("unknown-name", message, place, allowed=allowed, help=did_you_mean(str(name), names))
-        return None
-    return str(name)
+    return str(name) if check_name(reading, (*path, key), key, known) else None

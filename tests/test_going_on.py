@@ -152,6 +152,16 @@ def test_changed_data_stop_the_run_and_rerun_changed_goes_on(done, monkeypatch):
     assert done.run("run", "suite.toml").code == 0
 
 
+def test_changed_data_stop_a_cross_validation_for_the_runs_of_every_fold(suite, monkeypatch):
+    edit(suite, {"problem.folds": 2, "compare.replicates": None})
+    assert suite.run("run", "suite.toml").code == 0
+    before = len(records(suite))
+    monkeypatch.setenv(substitute.DATA, "3")
+    result = suite.run("run", "suite.toml")
+    assert result.code == 4
+    assert f"the data set 'clouds' changed since {before} finished runs in results/suite were recorded" in result.err
+
+
 def test_old_data_put_back_finds_their_runs_again(done, monkeypatch):
     monkeypatch.setenv(substitute.DATA, "3")
     assert done.run("run", "suite.toml").code == 4

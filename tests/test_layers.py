@@ -65,7 +65,7 @@ LAYERS = (
     ("describe.py", "registry.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     (
         "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_arms.py",
-        "suite_claims.py", "suite.py",
+        "suite_checks.py", "suite_claims.py", "suite.py",
     ),
     ("plan.py", "fitting.py", "sizes.py"),
     ("asking.py", "tune.py", "blocks.py", "strategies.py", "data.py", "details.py", "train.py", "probe.py", "execute/"),

@@ -78,6 +78,13 @@ def test_each_replicate_is_one_fold_of_one_partition(tmp_path):
     assert all(set(payload["data"]) == {"train"} for payload in finals)
 
 
+def test_folds_count_as_replicates_where_a_plan_is_too_large(tmp_path):
+    said = refused(tmp_path, {**FOLDS, "problem.folds": 30_000})
+    assert "error[plan-too-large]" in said
+    assert "replicates 30,000" in said
+    assert "folds = 30000" in said
+
+
 def test_a_suite_without_folds_or_label_budgets_has_the_ids_that_it_had_before_there_were_any(tmp_path):
     payload = a_plan(tmp_path).request(Label("clouds-line", "sgd", 0, "final", "tuned")).spec.payload
     assert "fold" not in payload
