@@ -171,10 +171,12 @@ def inline(value: Any) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _hears_hang_ups() -> None:
-    """Tests, and commands that they start, hear SIGHUP, also where the tests were started by `nohup`."""
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _hears_signals() -> None:
+    """Tests and the commands that they start hear signals, also under `nohup` and in the background of a script."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, default in defaults.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, default)
 
 
 @pytest.fixture(scope="session", autouse=True)
