@@ -24,7 +24,7 @@ from harness import hookspecs
 from harness.catalog import Origin, PartInfo, nearest
 from harness.discovery import LOCAL
 from harness.errors import HarnessError, PluginError
-from harness.hookspecs import HOOKS, PROJECT, Domain, Part, Schedule, part_fields
+from harness.hookspecs import HOOKS, PROJECT, Domain, Part, Schedule, Strategy, part_fields
 
 _TAKES_NOTHING = "a hook takes no arguments and returns a list of parts"
 _HIDDEN = {"site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
@@ -120,8 +120,15 @@ def describe(part: Part, origin: Origin) -> PartInfo:
         space=dict(part.space),
         source=part.source,
         summary=_first_line(function),
-        extra={name: value for name, value in part_fields(part) if name not in shown},
+        extra={name: value for name, value in part_fields(part) if name not in shown} | _hooks(part),
     )
+
+
+def _hooks(part: Part) -> dict[str, Any]:
+    """Which callables a strategy has beside `phases`."""
+    if not isinstance(part, Strategy):
+        return {}
+    return {"hooks": [name for name in ("prepare", "penalty", "finish") if getattr(part, name) is not None]}
 
 
 def _signature(function: Any, given: int) -> tuple[dict[str, Any], list[str], bool]:

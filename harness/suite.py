@@ -34,6 +34,8 @@ class Setting:
     """Where the part of each kind comes from; of several, by kind and name (`augmentation:rotate`)."""
     watched: tuple[str, ...] = ()
     """Names of metrics that its schedule or its early stopping follows."""
+    beside: tuple[str, ...] = ()
+    """What its strategy has beside the choice of what learns: hooks, another start, another decay."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Compare:
     """Metrics that are recorded and summed up besides, and compared in nothing."""
     folds: int | None = None
     """Of which each replicate is one; None: replicates are drawn independently."""
+    controls: bool = True
+    """Whether a fine-tuning suite must have `suite_checks.CONTROLS` among its arms."""
+    nested: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms, of which the second contains the first as a special case."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,8 @@ class Suite:
     also: tuple[PartInfo, ...] = ()
     """Further metrics that every run records."""
     report: Report = Report()
+    source: Any = None
+    """What runs start from; None: from chance."""
 
 
 def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Suite:
@@ -252,8 +260,16 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             origins = {kind: part.info.origin for kind, part in there.items()} | extras.origins
             values = _values(reading, there, keys) | extras.values(searched)
             watched = suite_tables.watched(there["schedule"], extras)
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched))
+            beside = _beside(there["strategy"].info)
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, beside))
     return settings
+
+
+def _beside(strategy: PartInfo) -> tuple[str, ...]:
+    """What a strategy has beside the choice of what learns, as `Setting.beside` lists it."""
+    extra = strategy.extra
+    start = [f"start {extra['start']}"] if extra.get("start", "source") != "source" else []
+    return (*extra.get("hooks", ()), *start, *(() if extra.get("weight_decay", True) else ("no decay",)))
 
 
 def _layers(reading: Reading, key: str, problem: Variant, arm: Variant) -> tuple[Path, ...]:
@@ -296,6 +312,7 @@ def _build(
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
     metric, *also = metrics
     names_of = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    names_of["nested"] = tuple((inner, outer) for inner, outer in file.compare.nested or ())
     names_of["also"] = tuple(canonical(reading.catalog, one) for one in also)
     folds = file.problem.folds
     replicates = {"folds": folds, "replicates": folds or file.compare.replicates}

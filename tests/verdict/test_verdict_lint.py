@@ -20,6 +20,8 @@ class FakeSetting:
     problem: str
     arm: str
     values: dict[str, Any]
+    space: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,9 @@ class FakeSuite:
     problems: tuple[str, ...] = ("mnist-cnn",)
     settings: tuple[FakeSetting, ...] = ()
     seed: int = 0
+    source: Any = None
+    question: str = "?"
+    arms: tuple[str, ...] = ("sgd", "adam")
 
 
 @dataclass
