@@ -261,7 +261,7 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             values = _values(reading, there, keys) | extras.values(searched)
             watched = suite_tables.watched(there["schedule"], extras)
             beside = _beside(there["strategy"].info)
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, beside))
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, beside=beside))
     return settings
 
 
