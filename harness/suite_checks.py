@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness import pruning
+from harness import pruning, suite_origin
 from harness.catalog import few_names
 from harness.diagnostics import Place, quote
 from harness.suite_arms import Variant, Variants
@@ -23,6 +23,7 @@ def check(reading: Reading, variants: Variants | None, settings: Sequence[Mappin
     _check_pruner(reading, settings)
     _check_folds(reading)
     _check_labels(reading)
+    suite_origin.check(reading, settings)
     if variants:
         _check_compare(reading, variants)
 
@@ -67,7 +68,8 @@ def _check_labels(reading: Reading) -> None:
 def _check_pruner(reading: Reading, settings: Sequence[Mapping[str, Any]]) -> None:
     """A pruner must be able to stop something: between evaluations of a run, or between repeats of a trial."""
     path: Path = ("tuning", "pruner")
-    pruner, repeats = reading.get(path, "none"), reading.get(("tuning", "repeats"), 1)
+    pruner = reading.get(path, "none")
+    repeats = reading.get(("tuning", "repeats"), suite_origin.default_repeats(reading))
     # A budget that was refused is in no setting.
     sound = [values for values in settings if values["epochs"] is not None or values["steps"] is not None]
     times = min(map(pruning.evaluations, sound), default=2)

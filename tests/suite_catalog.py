@@ -55,7 +55,7 @@ PARTS = (
     part("augmentation", "rotate", {"degrees": 15.0}),
     part("augmentation", "crop", {"padding": 4}),
     part("augmentation", "shear", required=("angle",), origin=EXTRA),
-    part("strategy", "full"),
+    part("strategy", "full", start="source"),
     part("strategy", "probe", {"lr": 0.5, "depth": 1, "mode": "mean"}, {"mode": Choice("mean", "max")}),
     part("executor", "process"),
     part("executor", "serial"),
