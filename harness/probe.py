@@ -13,6 +13,7 @@ from harness import device as device_module
 from harness import train
 from harness.catalog import Origin
 from harness.hookspecs import Splits
+from harness.source import Source
 from harness.spec import STREAMS
 
 _STEPS, _WARM_UP = 30, 3
@@ -36,6 +37,7 @@ def data(question: Mapping[str, Any]) -> dict[str, Any]:
         "test": data_module.size(splits.test),
         "input_shape": list(data_module.example(splits.train)[0].shape[1:]),
         "classes": splits.classes,
+        "outputs": data_module.outputs(splits),
         "class_names": list(splits.class_names),
         "fingerprints": data_module.fingerprints(splits),
         "class_counts": data_module.class_counts(splits),
@@ -57,23 +59,43 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     off = ("early_stopping", "labels_per_class")
     whole = {key: value for key, value in payload["problem"].items() if key not in off}
     payload["problem"] = {**whole, **few_steps}
-    payload.pop("fold", None)
+    for name in ("fold", "subset"):
+        payload.pop(name, None)
     parts = train.Parts.load(payload, origins)
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
-    parameters = train.build_only(payload, parts, splits, device=device)
     try:
-        return {"parameters": parameters, **_timed(payload, parts, splits, device)}
+        source = _source(question, payload, parts)
+        parameters = train.build_only(payload, parts, splits, device=device, source=source)
+    except train.Inapplicable:  # its runs will say so
+        return {"parameters": 0, "step_seconds": None, "example_seconds": None}
+    try:
+        return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
     except (Exception, SystemExit):
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
 
 
-def _timed(payload: dict[str, Any], parts: train.Parts, splits: Splits, device: torch.device) -> dict[str, float]:
+def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts) -> Source | None:
+    """A network that was not trained in the place of the one that a run starts from."""
+    if "source" not in payload:
+        return None
+    if "source" not in question:
+        return Source({}, 0)
+    shape, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
+    options = {name: value for name, value in payload["problem"]["model"].items() if name != "use"}
+    return Source(parts.model.build(shape, outputs, **options).state_dict(), outputs)
+
+
+def _timed(
+    payload: dict[str, Any], parts: train.Parts, splits: Splits, device: torch.device, source: Source | None
+) -> dict[str, float]:
     """A few steps to warm up, then as many as fit into the time."""
-    warm = train.run(payload, parts, splits, device=device)
+    warm = train.run(payload, parts, splits, device=device, source=source)
     pace = warm["timings"]["train_seconds"] / max(1, warm["result"]["steps"])
     steps = max(_WARM_UP, min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
-    timed = train.run({**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device)
+    timed = train.run(
+        {**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device, source=source
+    )
     timings, result = timed["timings"], timed["result"]
     evaluations = max(1, len({row[1] for row in result["evaluations"]}))
     return {

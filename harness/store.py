@@ -116,6 +116,10 @@ class Store:
         """Where the record of a run lies."""
         return self.folder / "runs" / run_id[:2] / f"{run_id}.json"
 
+    def weights(self, run_id: str) -> Path:
+        """Where the weights of a source run lie."""
+        return self.folder / "weights" / f"{run_id}.safetensors"
+
     def read(self, run_id: str, *, spec: Mapping[str, Any] | None = None) -> Record | None:
         """The verified record, or None where there is none that can be trusted.
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness import pruning
+from harness import pruning, suite_origin
 from harness.catalog import few_names
 from harness.diagnostics import Place, quote
 from harness.suite_arms import Variant, Variants
@@ -32,6 +32,7 @@ def check(reading: Reading, variants: Variants | None, settings: Sequence[Mappin
     _check_pruner(reading, settings)
     _check_folds(reading)
     _check_labels(reading)
+    suite_origin.check(reading, settings)
     if variants:
         _check_compare(reading, variants)
         _check_controls(reading, variants, settings)
@@ -77,7 +78,8 @@ def _check_labels(reading: Reading) -> None:
 def _check_pruner(reading: Reading, settings: Sequence[Mapping[str, Any]]) -> None:
     """A pruner must be able to stop something: between evaluations of a run, or between repeats of a trial."""
     path: Path = ("tuning", "pruner")
-    pruner, repeats = reading.get(path, "none"), reading.get(("tuning", "repeats"), 1)
+    pruner = reading.get(path, "none")
+    repeats = reading.get(("tuning", "repeats"), suite_origin.default_repeats(reading))
     # A budget that was refused is in no setting.
     sound = [values for values in settings if values["epochs"] is not None or values["steps"] is not None]
     times = min(map(pruning.evaluations, sound), default=2)
@@ -158,13 +160,13 @@ def _check_controls(reading: Reading, variants: Variants, settings: Sequence[Map
     path: Path = ("compare", "controls")
     if not reading.sound(path):
         return
-    tuning = "source" in reading.source.values
-    if not tuning and reading.get(path, True) is False:
+    moves = suite_origin.asked(reading)
+    if not moves and reading.get(path, True) is False:
         message = "controls = false says nothing without [source]: controls are strategies of fine-tuning"
         reading.add("conflict", message, reading.source.value(path), help="leave controls out")
     whole = variants.complete and len(settings) == len(variants.problems) * len(variants.arms)
     lacks = lacking_controls(settings) if whole and settings else ()
-    if tuning and lacks and reading.get(path, True):
+    if moves and lacks and reading.get(path, True):
         message = f"no arm has the {'strategies' if len(lacks) > 1 else 'strategy'} {' and '.join(lacks)}"
         message += ", without which nothing can be said of another strategy"
         cure = "add them to [arms], or write [compare] controls = false, which every output then says"

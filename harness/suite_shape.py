@@ -163,6 +163,7 @@ def _too_short(reading: Reading, path: Path) -> None:
 _REPORTS: dict[str, Callable[[Reading, Path], None]] = {
     "extra_forbidden": _unknown,
     "count_or_all": _wrong_value,
+    "head_init": _wrong_value,
     "greater_than": _out_of_range,
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,

@@ -25,10 +25,11 @@ Rows = Iterable[Mapping[str, Any]]
 
 def build(plan: Plan, walk: Walk) -> dict[str, pd.DataFrame]:
     """All tables that follow from records alone; `verdict` adds `summary` and `comparisons`."""
-    unique = list({entry.run_id: entry for entry in walk.entries if entry.record is not None}.values())
+    everything = [*walk.sources, *walk.entries]
+    unique = list({entry.run_id: entry for entry in everything if entry.record is not None}.values())
     finals_of = _finals_of_studies(walk)
     rows: dict[str, Rows] = {
-        "runs": (_run(plan, entry) for entry in walk.entries),
+        "runs": (_run(plan, entry) for entry in everything),
         "evaluations": (row for entry in unique for row in _evaluations(entry)),
         "studies": (_study(plan, study, finals_of) for study in walk.studies),
         "trials": (row for study in walk.studies for row in _trials(study)),
@@ -114,11 +115,11 @@ def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
         "replicate": label.replicate,
         "setting": label.setting,
         "trial": label.trial,
-        "repeat": None if label.phase == "final" else label.repeat,
+        "repeat": label.repeat if label.phase == "tune" else None,
         **{name: result.get(name) for name in kept},
         **{name: result.get(name, 0) for name in ("epochs", "steps", "examples")},
         "stopped_early": bool(result.get("stopped_early", False)),
-        "epoch_rule": plan.epoch_rule(label.problem, label.arm),
+        "epoch_rule": "last" if label.phase == "source" else plan.epoch_rule(label.problem, label.arm),
         **{f"seed_{stream}": value for stream, value in seeds.items()},
         "hyperparameters": json.dumps(dict(entry.hyperparameters), sort_keys=True),
     }

@@ -14,6 +14,7 @@ import math
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,14 +23,16 @@ from torch import nn
 from harness import data, details, snapshot, spec, strategies
 from harness.augment import Augmenter
 from harness.catalog import Origin
-from harness.data import Division, Fold
+from harness.data import Division, Fold, Subset
 from harness.device import Clocks, reseed
 from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Augmentation, Metric, NotApplicable, Predictions, Splits
 from harness.penalties import penalties, penalty_value
 from harness.registry import load_part
 from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
+from harness.source import Source, fit_state
 from harness.stopping import waited
+from harness.weights import save_state
 
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
@@ -41,6 +44,10 @@ Keep = Callable[[int, Callable[[], dict[str, Any]]], None]
 
 class Pruned(Exception):
     """The run was worse than the threshold that its spec sets for an evaluation."""
+
+
+class Inapplicable(Exception):
+    """The strategy has no meaning on the model; says why in words."""
 
 
 class NotRestored(Exception):
@@ -80,6 +87,8 @@ def run(
     loaders: int = 0,
     keep: Keep | None = None,
     resume: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Train as the spec says; `{"result": ..., "timings": ...}` as a record holds them.
 
@@ -90,15 +99,18 @@ def run(
         loaders: processes that read a data set which is not in memory; no number of them changes a result.
         keep: is offered the state after each evaluation.
         resume: such a state of the same spec; the result is what it would be without the interruption.
+        source: what the network was before; one without a state for a strategy that starts at random.
+        weights: file that the weights of a source run are written to.
 
     Raises:
         BadOutput: a part breaks the contract.
+        Inapplicable: the strategy has no meaning on the model.
         NotRestored: a part did not take back its state from `resume`.
     """
     clocks = Clocks()
     with clocks.running("data", device):
         division = _divide(payload, splits, device, loaders)
-    training = Training(payload, parts, division, splits.classes, clocks, keep)
+    training = Training(payload, parts, division, splits.classes, clocks, keep, source)
     if resume is not None:
         training.restore(resume)
     try:
@@ -108,16 +120,22 @@ def run(
         status, reason = "diverged", str(error)
     except Pruned as error:
         status, reason = "pruned", str(error)
-    return {"result": training.result(status, reason), "timings": _timings(clocks)}
+    result = training.result(status, reason)
+    if weights is not None and status == "ok":
+        result["weights_sha256"] = save_state(weights, training.model.state_dict())
+    return {"result": result, "timings": _timings(clocks)}
 
 
-def build_only(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device) -> int:
+def build_only(
+    payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device, source: Source | None = None
+) -> int:
     """Build everything that the run would train with, take no step, and give the number of parameters.
 
     Raises:
         Exception: whatever a part raises that does not fit the data or another part.
     """
-    training = Training(payload, parts, _divide(payload, splits, device), splits.classes, Clocks())
+    division = _divide(payload, splits, device)
+    training = Training(payload, parts, division, splits.classes, Clocks(), source=source)
     training.build_optimizer()
     training.augment(training.division.example[0], torch.zeros(1, dtype=torch.int64, device=device), 0)
     return sum(parameter.numel() for parameter in training.model.parameters())
@@ -130,11 +148,12 @@ def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, lo
         seed=payload["seeds"]["split"],
         train=problem["train_examples"],
         validation=problem["validation_examples"],
-        with_test=payload["phase"] == "final",
+        with_test=payload["phase"] in ("source", "final"),
         device=device,
         loaders=loaders,
         labels_per_class=problem.get("labels_per_class"),
         fold=Fold(**payload["fold"]) if "fold" in payload else None,
+        subset=Subset(**payload["subset"]) if "subset" in payload else None,
     )
 
 
@@ -159,6 +178,7 @@ class Training:
         classes: int | None,
         clocks: Clocks,
         keep: Keep | None = None,
+        source: Source | None = None,
     ) -> None:
         self.payload, self.parts, self.division, self.classes = payload, parts, division, classes
         self.device, self.clocks, self.keep = division.example[0].device, clocks, keep
@@ -172,6 +192,7 @@ class Training:
         self.selected: float | None = None
         self.details: dict[str, Any] | None = None
         self.stopped = False
+        self.source = source
         self.augment = self._build_augmenter()
         self.loss = parts.loss.build(**_options(self.problem["loss"]))
         self.model = self._build_model()
@@ -185,10 +206,14 @@ class Training:
     def _build_model(self) -> nn.Module:
         reseed(self.payload["seeds"]["init"])
         inputs, targets = self.division.example
-        outputs = self.classes if self.classes is not None else math.prod(targets.shape[1:])
+        self.outputs = self.classes if self.classes is not None else math.prod(targets.shape[1:])
+        loaded = self.source is not None and self.parts.strategy.start == "source"
+        outputs = self.source.outputs if self.source is not None and loaded else self.outputs
         model = self.parts.model.build(tuple(inputs.shape[1:]), outputs, **_options(self.problem["model"]))
         if not isinstance(model, nn.Module):
             raise BadOutput(f"model '{self.problem['model']['use']}' built {type(model).__name__}, not an nn.Module")
+        if self.source is not None and loaded:
+            fit_state(model, self.source.state, name=self.problem["model"]["use"])
         layout = torch.channels_last if inputs.dim() == 4 else torch.preserve_format
         return model.to(self.device).to(memory_format=layout)
 
@@ -198,15 +223,32 @@ class Training:
         return Augmenter(parts, seed=self.payload["seeds"]["augmentation"])
 
     def _begin_transfer(self) -> strategies.Transfer:
-        return strategies.prepare(
-            self.parts.strategy,
-            self.model,
-            input_example=self.division.example[0],
-            head=self.parts.model.head,
-            steps=self.budget.steps,
-            options=_options(self.problem["strategy"]),
-            generator=torch.Generator().manual_seed(self.payload["seeds"]["noise"]),
-        )
+        try:
+            return strategies.prepare(
+                self.parts.strategy,
+                self.model,
+                input_example=self.division.example[0],
+                head=self.parts.model.head,
+                steps=self.budget.steps,
+                options=_options(self.problem["strategy"]),
+                generator=torch.Generator().manual_seed(self.payload["seeds"]["noise"]),
+                stages=self.problem.get("stages", 5),
+                norm=self.problem.get("norm", "follow"),
+                blocks=self.parts.model.blocks,
+                new_head=self._new_head(),
+            )
+        except NotApplicable as error:
+            raise Inapplicable(str(error)) from error
+
+    def _new_head(self) -> strategies.NewHead | None:
+        """How the head is replaced, with draws of its own: arms share them whatever their strategies draw."""
+        if self.source is None:
+            return None
+        generator = torch.Generator().manual_seed(spec.seed(self.payload["seeds"]["init"], "head"))
+        init = self.problem["head_init"]
+        if init == "keep" and self.parts.strategy.start == "random":
+            init = "default"  # there is none to keep
+        return strategies.NewHead(self.outputs, init, generator)
 
     def train(self) -> None:
         """All phases, with an evaluation wherever the budget says; then the test set, once, in a final run."""
@@ -312,7 +354,8 @@ class Training:
         self.clocks.epochs.append((self.epoch, self.clocks.train))
         with self.clocks.running("evaluate", self.device):
             self._note("train", outputs, targets)
-            scores = self._evaluate("validation", self.division.validation)
+            # A source run trains on all that there is.
+            scores = self._evaluate("validation", self.division.validation) if len(self.division.validation) else {}
             self._remember_best(scores)
         self._tell_schedule(scores)
         self.stopped = self.step < self.budget.steps and self._waited_enough()
@@ -419,9 +462,10 @@ class Training:
                 self.step, self.seen = rows[0][1], rows[0][2]
             outputs, targets = self._outputs(self.division.test)
             self._note("test", outputs, targets)
-            self.details = details.of(
-                outputs, targets, classes=self.classes, examples=self.division.test, forward=self._forward
-            )
+            if self.payload["phase"] == "final":
+                self.details = details.of(
+                    outputs, targets, classes=self.classes, examples=self.division.test, forward=self._forward
+                )
             self.step, self.seen = at
 
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:

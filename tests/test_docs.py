@@ -59,6 +59,7 @@ def sections(text: str) -> dict[str, dict[str, list[str]]]:
 KEYS = sections(read("suites/README.md"))
 TABLES: dict[str, type[schema.Table]] = {
     "": schema.SuiteFile,
+    "source": schema.Source,
     "problem": schema.Problem,
     "tuning": schema.Tuning,
     "compare": schema.Compare,
@@ -102,7 +103,9 @@ def test_a_keys_default_is_the_one_in_its_row(name, key, default):
         assert not shown.startswith("`")
 
 
-@pytest.mark.parametrize("word", ["[problems]", "[arms]", "[[arm]]", "[tuning]", "[compare]", "[execution]"])
+@pytest.mark.parametrize(
+    "word", ["[problems]", "[arms]", "[[arm]]", "[tuning]", "[compare]", "[execution]", "[source]"]
+)
 def test_every_table_of_a_suite_is_explained(word):
     assert f"`{word}`" in read("suites/README.md")
 

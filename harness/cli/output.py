@@ -73,6 +73,7 @@ def clean(text: str) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """How many runs of the plan became what."""
     pruned = f"{counts['pruned']} pruned, " if counts["pruned"] else ""
+    pruned += f"{counts['not_applicable']} not applicable, " if counts.get("not_applicable") else ""
     return f"{counts['ok']} of {counts['planned']} ok, {pruned}{counts['failed']} failed, {counts['missing']} missing"
 
 
