@@ -20,6 +20,8 @@ from harness.verdict.robust import left_out
 if TYPE_CHECKING:
     from harness.suite import Suite
 
+__all__ = ["RULES", "Remark", "lint"]
+
 BUDGET = ("epochs", "steps", "train_examples")
 
 
