@@ -325,7 +325,7 @@ def _intervals(view: View) -> str:
     how = {
         "paired t": "the mean of the paired differences with Student's t-interval",
         "Welch t": "the difference of the means with Welch's t-interval",
-        CHECKPOINTS: "the mean over checkpoints of paired differences, averaged within a checkpoint first, with Student's "
+        CHECKPOINTS: "the mean over checkpoints of paired differences, averaged within one first, with Student's "
         "t-interval",
         "Welch t of checkpoint means": "the difference of the means over checkpoints with Welch's t-interval",
         "corrected paired t": "the mean of the paired differences with Student's t-interval, its variance corrected "
