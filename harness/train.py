@@ -206,6 +206,7 @@ class Training:
             steps=self.budget.steps,
             options=_options(self.problem["strategy"]),
             generator=torch.Generator().manual_seed(self.payload["seeds"]["noise"]),
+            blocks=self.parts.model.blocks,
         )
 
     def train(self) -> None:
