@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.execute import Evaluator
-    from harness.strategies import Parameter, Transfer
+    from harness.selection import Parameter
+    from harness.strategies import Transfer
 
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -157,6 +158,9 @@ class Model(_Described):
     build: Callable[..., nn.Module]
     head: str | None = None
     """Dotted name of the output layer, where it is not the last module that has parameters."""
+    blocks: tuple[str, ...] = ()
+    """Blocks from the input side, the head left out, where they are not found by order of execution: regular
+    expressions, of which each parameter's dotted name matches exactly one from its beginning."""
     kind: ClassVar[str] = "model"
     given: ClassVar[int] = 2
 

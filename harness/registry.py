@@ -24,7 +24,7 @@ from harness.locations import cache_folder
 from harness.spec import digest
 from harness.store import write_atomically
 
-CACHE_SCHEMA = 3
+CACHE_SCHEMA = 4
 
 
 def load_catalog(folders: Sequence[Path] = ()) -> Catalog:
