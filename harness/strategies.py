@@ -22,6 +22,7 @@ from harness.blocks import NORMS, BlockMap, map_blocks, own_parameters
 from harness.catalog import nearest
 from harness.errors import PluginError
 from harness.hookspecs import Phase, Strategy
+from harness.spec import digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,16 @@ class Transfer:
         """Number of stages, the head included."""
         return self._blocks.n_blocks
 
+    @property
+    def phases(self) -> tuple[RunningPhase, ...]:
+        """All phases in turn, those without steps too."""
+        return tuple(self._running)
+
+    @property
+    def selection(self) -> str:
+        """SHA-256 of names and multipliers of what trains, phase by phase: equal for arms that train the same."""
+        return digest([dict(phase.multipliers) for phase in self._running])
+
     def parameters(self) -> list[Parameter]:
         """Every parameter once, in the model's order, without those that the model itself holds fixed."""
         return list(self._parameters)
@@ -185,6 +196,11 @@ class RunningPhase:
     transfer: Transfer = field(repr=False)
     phase: Phase = field(repr=False)
     _held: list[nn.Module] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        """As the strategy calls the phase; may be empty."""
+        return self.phase.name
 
     @property
     def steps(self) -> int:
