@@ -200,8 +200,8 @@ def tensor_bytes(state: Any) -> int:
 def curve_summary(curve: Sequence[tuple[int, float]], *, direction: str) -> dict[str, Any]:
     """Of a validation curve of (step, value): the mean, and the first step within 5 % of the last value.
 
-    Those are values of at least 95 % of it where it is above 0 and more is better; where less is better, it is itself at
-    least 95 % of them.
+    Those are values of at least 95 % of it where it is above 0 and more is better; where less is better, it is at least
+    95 % of them.
     """
     sign = 1.0 if direction == "maximize" else -1.0
     values = [value for _, value in curve]
@@ -213,7 +213,7 @@ def curve_summary(curve: Sequence[tuple[int, float]], *, direction: str) -> dict
 
 
 def worst_class_accuracy(details: Mapping[str, Any] | None) -> float | None:
-    """Smallest share of right ones among the examples of a class, of the details of a test set; None without classes."""
+    """Least share of right ones among the examples of a class, by the details of a test set; None without classes."""
     if details is None or details["task"] != "classification":
         return None
     return min(right / support for right, support in zip(details["right"], details["support"], strict=True) if support)

@@ -20,7 +20,7 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
     "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "penalties.py", "probe.py",
-    "returned.py", "snapshot.py", "strategies.py", "train.py",
+    "forgetting.py", "returned.py", "snapshot.py", "source.py", "strategies.py", "train.py", "transfer_measures.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
 FRAMES = ("csvtext.py", "datapackage.py", "results.py", "tables.py", "verdict/", "report/")
@@ -68,7 +68,10 @@ LAYERS = (
         "suite_checks.py", "suite_claims.py", "suite.py",
     ),
     ("plan.py", "fitting.py", "sizes.py"),
-    ("asking.py", "tune.py", "blocks.py", "strategies.py", "data.py", "details.py", "train.py", "probe.py", "execute/"),
+    (
+        "asking.py", "tune.py", "source.py", "blocks.py", "strategies.py", "data.py", "details.py", "forgetting.py",
+        "transfer_measures.py", "train.py", "probe.py", "execute/",
+    ),
     ("coordinator.py",),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),
     ("session.py", "going_on.py", "recheck.py", "results.py", "progress.py", "testing/"),

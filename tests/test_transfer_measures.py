@@ -209,7 +209,7 @@ BLOCKS = [
 def test_drift_is_the_distance_from_the_start_over_the_length_of_the_start(strategy):
     result, model = trained(strategy)
     found = result["transfer"]
-    assert found["drift"] == pytest.approx(distance(model, sum(BLOCKS, [])), rel=1e-12)
+    assert found["drift"] == pytest.approx(distance(model, [*BLOCKS[0], *BLOCKS[1]]), rel=1e-12)
     assert [row["drift"] for row in found["blocks"][:-1]] == pytest.approx(
         [distance(model, names) for names in BLOCKS], rel=1e-12
     )
@@ -218,7 +218,7 @@ def test_drift_is_the_distance_from_the_start_over_the_length_of_the_start(strat
 
 def test_what_is_frozen_has_a_drift_of_exactly_0():
     assert measured(PROBE)["drift"] == 0.0
-    assert [row["drift"] for row in measured(FREEZE)["blocks"]][0] == 0.0
+    assert measured(FREEZE)["blocks"][0]["drift"] == 0.0
 
 
 def test_a_new_head_has_no_drift_and_one_that_was_kept_has():
@@ -479,7 +479,9 @@ def test_kept_forgetting_is_the_loss_of_accuracy_with_the_sources_head(strategy)
     head = {name: tensor.clone() for name, tensor in model[10].state_dict().items()}
     test = a_source().test
     labels = test.targets.numpy()
-    before, after = ((predictions(net, test) == labels).sum() for net in (loaded((1, 6, 6), 3), with_source_head(model)))
+    before, after = (
+        (predictions(net, test) == labels).sum() for net in (loaded((1, 6, 6), 3), with_source_head(model))
+    )
     assert result["transfer"]["forgetting_kept"] == (before - after) / 90
     assert before != after
     assert snapshot.equal(model[10].state_dict(), head)
