@@ -155,7 +155,7 @@ class Transfer:
             shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
             raise PluginError(f"{place} {type(value).__name__}{shape}")
         # Later values are not finite when training diverges, which is a result and no defect of the plugin.
-        if self._penalties == 0 and not bool(torch.isfinite(value)):
+        if self._penalties == 0 and not bool(torch.isfinite(value.detach())):
             raise PluginError(f"{place} {float(value)} before the first step")
         self._penalties += 1
         return value
