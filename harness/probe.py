@@ -10,7 +10,8 @@ import torch
 
 from harness import data as data_module
 from harness import device as device_module
-from harness import train
+from harness import published, registry, train
+from harness import weights as weights_module
 from harness.catalog import Origin
 from harness.hookspecs import Splits
 from harness.source import Source
@@ -42,6 +43,19 @@ def data(question: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprints": data_module.fingerprints(splits),
         "class_counts": data_module.class_counts(splits),
     }
+
+
+def weights(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a model's published weights lie, their SHA-256 and outputs, once they are in the model, as `published.ask`.
+
+    What is in the way is one error of `published` or `weights`.
+    """
+    origin, options = Origin(**question["origin"]), dict(question["model"])
+    part = registry.load_part("model", options.pop("use"), origin)
+    declared = part.weights[question["name"]]
+    path, sha256 = published.find(declared, root=Path(question["root"]))
+    weights_module.build(part, question["input_shape"], declared, path, sha256=sha256, options=options)
+    return {"path": str(path), "sha256": sha256, "outputs": declared.outputs}
 
 
 def price(question: Mapping[str, Any]) -> dict[str, Any]:

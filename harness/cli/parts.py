@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -74,7 +74,7 @@ def _braced(names: Sequence[str]) -> str:
 )
 @json_option
 def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """Show one part: its options with their defaults, what tuning searches, where it is published.
+    """Show one part: its options with their defaults, what tuning searches, where it is published, published weights.
 
     Of several parts with one NAME all are shown; DISTRIBUTION:NAME picks one.
     """
@@ -96,6 +96,17 @@ def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
         ]
         rows += [(option, _domain_text(part.space.get(option)), "required") for option in part.required]
         click.echo(table(("option", "tuned over", "default"), rows, indent=2) if rows else "  no options")
+        if published := part.extra.get("weights"):
+            click.echo(table(("weights", "outputs", "pixels a side", "file"), _weights_rows(published), indent=2))
+
+
+def _weights_rows(published: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """One line for each name of a model's weights; the first is what DEFAULT stands for."""
+    rows = []
+    for at, (name, one) in enumerate(published.items()):
+        side = "any" if one["input_size"] is None else one["input_size"]
+        rows.append((name if at else f"{name} (DEFAULT)", one["outputs"], side, one["file"]))
+    return rows
 
 
 def _domain_text(domain: Any) -> str:

@@ -20,9 +20,10 @@ from harness.catalog import Origin
 from harness.errors import DataError
 from harness.execute import LOOK, Job, Outcome
 from harness.hookspecs import NotApplicable, Splits
+from harness.published import DamagedWeights
 from harness.source import Source
 from harness.spec import canonical
-from harness.weights import DamagedWeights, load_state
+from harness.weights import load_state
 
 _loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
 
