@@ -163,7 +163,7 @@ def refit(reading: Reading, *, classes: int) -> Refitted:
         return loss
 
     with torch.no_grad():
-        optimizer.step(closure)  # type: ignore[arg-type]  # annotated as if it gave a float
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     return Refitted(weights, biases, mean, deviation)
 
 

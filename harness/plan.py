@@ -221,7 +221,7 @@ class Plan:
         return Request(label, RunSpec(payload), origins, source)
 
     def _subset(self, setting: Setting, label: Label) -> dict[str, int] | None:
-        """The block of each class that a label budget is cut from: the first for final runs, one for each repeat of trials.
+        """The block of each class that labels are cut from: the first for final runs, one for each repeat of a trial.
 
         None where there is nothing to hold apart.
         """

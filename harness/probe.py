@@ -18,6 +18,8 @@ from harness.source import Source
 from harness.spec import STREAMS
 
 _STEPS, _WARM_UP = 30, 3
+_BUILT_FOR = 1000
+"""Steps that no strategy has more phases than."""
 _SECONDS = 1.5
 _EVALUATED = 2000
 _seen: dict[str, Splits] = {}
@@ -80,7 +82,9 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     device_module.make_deterministic(payload["threads"])
     try:
         source = _source(question, payload, parts)
-        parameters = train.build_only(payload, parts, splits, device=device, source=source)
+        built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
+        parameters, phases = train.build_only(built, parts, splits, device=device, source=source)
+        payload["problem"]["steps"] = max(_WARM_UP, phases)
     except train.Inapplicable:  # its runs will say so
         return {"parameters": 0, "step_seconds": None, "example_seconds": None}
     try:
@@ -106,7 +110,7 @@ def _timed(
     """A few steps to warm up, then as many as fit into the time."""
     warm = train.run(payload, parts, splits, device=device, source=source)
     pace = warm["timings"]["train_seconds"] / max(1, warm["result"]["steps"])
-    steps = max(_WARM_UP, min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
+    steps = max(payload["problem"]["steps"], min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
     timed = train.run(
         {**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device, source=source
     )

@@ -216,7 +216,8 @@ def worst_class_accuracy(details: Mapping[str, Any] | None) -> float | None:
     """Least share of right ones among the examples of a class, by the details of a test set; None without classes."""
     if details is None or details["task"] != "classification":
         return None
-    return min(right / support for right, support in zip(details["right"], details["support"], strict=True) if support)
+    shares = (right / support for right, support in zip(details["right"], details["support"], strict=True) if support)
+    return float(min(shares))
 
 
 def _selected(transfer: Transfer, step: int) -> set[str]:
