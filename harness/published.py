@@ -79,8 +79,8 @@ def unfit(model: str, weights: Weights, *, input_shape: Sequence[int], options: 
     shape = tuple(input_shape)
     if len(shape) != 3 or shape[0] != weights.channels:
         return (
-            f"{weights.file} of model '{model}' takes images of {weights.channels} channels, and the data's inputs have the "
-            f"shape {shape}; its first layer is not adapted: choose other data, or train a source of your own"
+            f"{weights.file} of model '{model}' takes images of {weights.channels} channels, and the data's have "
+            f"the shape {shape}; its first layer is not adapted: choose other data, or train a source of your own"
         )
     for name, due in weights.options.items():
         if options.get(name) != due:

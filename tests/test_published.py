@@ -95,9 +95,7 @@ def test_default_is_the_first_name():
 
 
 def test_an_unknown_name_is_refused_with_the_known_and_the_near_one():
-    with pytest.raises(
-        PluginError, match=r"no weights named 'imagenet_v2' \(known: IMAGENET_V1, DEFAULT\); did you mean"
-    ):
+    with pytest.raises(PluginError, match=r"named 'imagenet_v2' \(known: IMAGENET_V1, DEFAULT\); did you mean 'I"):
         published.choose(info({"IMAGENET_V1": SAID}), "imagenet_v2")
     for name in ("V1", "DEFAULT"):
         with pytest.raises(PluginError, match=f"model 'net' has no published weights, and '{name}' was asked for"):
@@ -114,7 +112,7 @@ def test_data_fit_by_their_channels_and_the_model_by_its_options():
         return published.unfit("net", V2, input_shape=shape, options=options)
 
     assert said((1, 9, 9), width=5) == ""
-    assert "takes images of 1 channels, and the data's inputs have the shape (3, 8, 8)" in said((3, 8, 8), width=5)
+    assert "takes images of 1 channels, and the data's have the shape (3, 8, 8)" in said((3, 8, 8), width=5)
     assert "fits model 'net' with width = 5 only, got 4" in said((1, 8, 8), width=4)
 
 
@@ -148,7 +146,7 @@ def test_what_is_not_found_is_named_with_its_folders_and_the_ways_out(tmp_path):
         find(SAID, root=tmp_path)
     due = f"no {FILE} in {tmp_path}/weights nor in {tmp_path}/torch/hub/checkpoints; put the file there, name another "
     assert str(said.value) == f"{due}folder by --data DIR, or let it be downloaded from {SAID.url} by --download"
-    with pytest.raises(DataError, match="by --data DIR$"):
+    with pytest.raises(DataError, match=r"by --data DIR$"):
         find(Weights("by_hand.pth", 6), root=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -301,7 +299,8 @@ import harness
 
 def pictured(input_shape, outputs, *, width=2):
     """One convolution and a head."""
-    return nn.Sequential(nn.Conv2d(input_shape[0], width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, outputs))
+    pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(nn.Conv2d(input_shape[0], width, 3), pooled, nn.Linear(width, outputs))
 
 
 @harness.hookimpl
@@ -315,9 +314,7 @@ def harness_models():
 def pictured(project):
     """The project with such a network, its file of weights, and the part as plain data."""
     torch.manual_seed(0)
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 2, 3), torch.nn.Identity(), torch.nn.Identity(), torch.nn.Linear(2, 6)
-    )
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.Identity(), torch.nn.Linear(2, 6))
     torch.save(model.state_dict(), project.folder / "draft")
     content = (project.folder / "draft").read_bytes()
     prefix = hashlib.sha256(content).hexdigest()[:8]
@@ -363,9 +360,7 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_loaded(pictured,
 
 def test_weights_of_another_model_are_refused_by_their_tensors(pictured):
     project, path, part = pictured
-    with pytest.raises(
-        PluginError, match=rf"weights 'V1': {path.name} is of another model than 'pictured': shape of 0.we"
-    ):
+    with pytest.raises(PluginError, match=rf"'V1': {path.name} is of another model than 'pictured': shape of 0\.w"):
         asked(part, project.folder / "data", width=3)
 
 

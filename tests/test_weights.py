@@ -370,5 +370,5 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path):
     spoilt = trained()
     spoilt["norm.running_var"][1] = float("nan")
     path, said = published(tmp_path, spoilt)
-    with pytest.raises(DataError, match="'norm.running_var' has numbers that are not finite"):
+    with pytest.raises(DataError, match=r"'norm\.running_var' has numbers that are not finite"):
         build(PART, SHAPE, said, path)

@@ -83,7 +83,7 @@ def test_standard_has_mean_zero_and_deviation_one_over_the_training_images():
 
 
 def test_unknown_normalize_names_the_allowed_ones():
-    with pytest.raises(ValueError, match="normalize must be one of symmetric, unit, standard, got 'zscore'"):
+    with pytest.raises(ValueError, match="normalize must be one of symmetric, unit, standard, imagenet, got 'zscore'"):
         mnist.load(normalize="zscore")
 
 

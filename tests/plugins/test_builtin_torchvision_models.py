@@ -334,7 +334,7 @@ def test_weights_of_a_sister_network_are_refused_by_their_tensors(tmp_path):
     part, said = published(tmp_path, "shufflenet_v2_x0_5", models.shufflenet_v2_x1_0().state_dict())
     with pytest.raises(PluginError, match=r"than 'shufflenet_v2_x0_5': shape of .* in place of \(\d+,?.* and \d+ more"):
         weights.build(part, (3, 32, 32), said, tmp_path / "weights" / said.file)
-    with pytest.raises(PluginError, match="takes images of 3 channels, and .* not adapted"):
+    with pytest.raises(PluginError, match=r"takes images of 3 channels, and .* not adapted"):
         weights.build(part, (1, 28, 28), said, tmp_path / "weights" / said.file)
 
 
