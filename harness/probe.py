@@ -15,6 +15,7 @@ from harness import weights as weights_module
 from harness.catalog import Origin
 from harness.hookspecs import Splits
 from harness.source import Source
+from harness.source import published as published_source
 from harness.spec import STREAMS
 
 _STEPS, _WARM_UP = 30, 3
@@ -81,7 +82,7 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
     try:
-        source = _source(question, payload, parts)
+        source = _source(question, payload, parts, data_module.example(splits.train)[0].shape[1:])
         built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
         parameters, phases = train.build_only(built, parts, splits, device=device, source=source)
         payload["problem"]["steps"] = max(_WARM_UP, phases)
@@ -93,15 +94,20 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
 
 
-def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts) -> Source | None:
-    """A network that was not trained in the place of the one that a run starts from."""
+def _source(
+    question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts, shape: torch.Size
+) -> Source | None:
+    """Published weights for inputs of that shape, or an untrained network in the place of one that will be trained."""
     if "source" not in payload:
         return None
     if "source" not in question:
         return Source({}, 0)
-    shape, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
-    options = {name: value for name, value in payload["problem"]["model"].items() if name != "use"}
-    return Source(parts.model.build(shape, outputs, **options).state_dict(), outputs)
+    model = payload["problem"]["model"]
+    if "weights" in question["source"]:
+        return published_source(parts.model, tuple(shape), model, question["source"])
+    there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
+    options = {name: value for name, value in model.items() if name != "use"}
+    return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
 
 
 def _timed(
