@@ -65,8 +65,8 @@ LAYERS = (
     ("checkpoints.py", "snapshot.py", "feed.py", "augment.py", "penalties.py"),
     ("describe.py", "registry.py", "published.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     (
-        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_arms.py",
-        "suite_checks.py", "suite_claims.py", "suite.py",
+        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_origin.py",
+        "suite_arms.py", "suite_checks.py", "suite_claims.py", "suite.py",
     ),
     ("plan.py", "fitting.py", "sizes.py"),
     (
@@ -74,7 +74,7 @@ LAYERS = (
         "strategies.py", "data.py", "details.py", "forgetting.py", "transfer_measures.py", "train.py", "probe.py",
         "execute/",
     ),
-    ("coordinator.py",),
+    ("sources.py", "coordinator.py"),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),
     ("session.py", "going_on.py", "recheck.py", "results.py", "progress.py", "testing/"),
     ("cli/", "__main__.py"),

@@ -1,4 +1,4 @@
-"""Networks that come from source runs: trained once, kept by id, shared, and done again where their weights are gone."""
+"""Networks that come from source runs: trained once, kept by id, shared, and made again where their file is gone."""
 
 from __future__ import annotations
 
