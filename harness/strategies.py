@@ -300,7 +300,12 @@ def prepare(
         NotApplicable: raised by the strategy itself, which has no meaning on this model.
     """
     found = map_blocks(model, input_example, head=head, stages=stages, patterns=blocks)
-    fields = {} if new_head is None else _change_head(model, found, new_head)
+    fields: dict[str, Any] = {}
+    if new_head is not None:
+        tied = heads.tied(model, found.head)
+        fields = _change_head(model, found, new_head)
+        if tied:  # what the old head shared its weights with is now a layer of its own
+            found = map_blocks(model, input_example, head=found.head, stages=stages, patterns=blocks)
     transfer = Transfer(strategy, model, found, steps=steps, generator=generator, norm=norm, **fields)
     _set_options(transfer, strategy, options or {})
     _edit_model(transfer, strategy)

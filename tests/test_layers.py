@@ -69,8 +69,8 @@ LAYERS = (
     ),
     ("plan.py", "fitting.py", "sizes.py"),
     (
-        "asking.py", "tune.py", "blocks.py", "heads.py", "modes.py", "selection.py", "strategies.py", "data.py", "details.py",
-        "train.py", "probe.py", "execute/",
+        "asking.py", "tune.py", "blocks.py", "heads.py", "modes.py", "selection.py", "strategies.py", "data.py",
+        "details.py", "train.py", "probe.py", "execute/",
     ),
     ("coordinator.py",),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),
