@@ -198,6 +198,13 @@ class RunningPhase:
         """Whether the norm layer of that path is in training mode while the phase trains, so that its buffers move."""
         return path not in self.held
 
+    def idle(self) -> list[str]:
+        """Biases that are selected and cannot learn: a norm in training mode right behind subtracts any constant."""
+        pairs = self.transfer._blocks.followed
+        return [
+            f"{layer}.bias" for layer, norm in pairs if f"{layer}.bias" in self.multipliers and self.trains_norm(norm)
+        ]
+
     def parameters(self) -> list[Parameter]:
         """What trains, in the model's order."""
         return [parameter for parameter in self.transfer.parameters() if parameter.name in self.multipliers]

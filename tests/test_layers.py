@@ -19,7 +19,7 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
-    "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "heads.py", "modes.py",
+    "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "heads.py", "modes.py", "outline.py",
     "penalties.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "strategies.py", "train.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
@@ -70,7 +70,7 @@ LAYERS = (
     ("plan.py", "fitting.py", "sizes.py"),
     (
         "asking.py", "tune.py", "blocks.py", "heads.py", "modes.py", "selection.py", "strategies.py", "data.py",
-        "details.py", "train.py", "probe.py", "execute/",
+        "details.py", "train.py", "probe.py", "outline.py", "execute/",
     ),
     ("coordinator.py",),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),
@@ -80,6 +80,7 @@ LAYERS = (
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
 UPWARD = {
     ("describe.py", "probe.py"),
+    ("describe.py", "outline.py"),
     ("describe.py", "execute/server.py"),
     ("__init__.py", "results.py"),
 }
