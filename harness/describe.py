@@ -174,12 +174,17 @@ def _first_line(function: Any) -> str:
 def answer(question: Mapping[str, Any]) -> Any:
     """The answer to one question.
 
-    `plugin` (parts), `data` (facts of a data set), `price` (cost of one setting), `weights` (a file that fits a model).
+    `plugin`: its parts. `data`: facts of a data set. `price`: cost of one setting. `outline`: what a strategy trains.
+    `weights`: a file that fits a model.
     """
     if question["ask"] == "plugin":
         origin = Origin(**question["origin"])
         module = import_plugin(origin)
         return [describe(part, origin).to_plain() for part in parts_of(module)]
+    if question["ask"] == "outline":
+        from harness import outline
+
+        return outline.outline(question)
     from harness import probe
 
     answers = {"data": probe.data, "price": probe.price, "weights": probe.weights}

@@ -20,8 +20,8 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
     "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "forgetting.py", "heads.py", "modes.py",
-    "penalties.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "source.py", "strategies.py", "train.py",
-    "transfer_measures.py", "weights.py",
+    "outline.py", "penalties.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "source.py",
+    "strategies.py", "train.py", "transfer_measures.py", "weights.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
 FRAMES = ("csvtext.py", "datapackage.py", "results.py", "tables.py", "verdict/", "report/")
@@ -72,7 +72,7 @@ LAYERS = (
     (
         "asking.py", "tune.py", "source.py", "weights.py", "blocks.py", "heads.py", "modes.py", "selection.py",
         "strategies.py", "data.py", "details.py", "forgetting.py", "transfer_measures.py", "train.py", "probe.py",
-        "execute/",
+        "outline.py", "execute/",
     ),
     ("sources.py", "coordinator.py"),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),
@@ -82,6 +82,7 @@ LAYERS = (
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
 UPWARD = {
     ("describe.py", "probe.py"),
+    ("describe.py", "outline.py"),
     ("describe.py", "execute/server.py"),
     ("__init__.py", "results.py"),
 }
