@@ -91,7 +91,7 @@ class Laps:
     def mark(self) -> None:
         """The end of a step, which is the start of the next."""
         if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
             self._marks.append(event)
         else:
