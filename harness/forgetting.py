@@ -98,15 +98,15 @@ def against_source(
 def _with_head_of(original: nn.Module, transfer: Transfer) -> Iterator[nn.Module]:
     """The tuned network with the source's head, for as long as the block lasts."""
     model, head = transfer.model, transfer.head
-    if not head:  # the network is its head
-        yield original
-        return
     own = model.get_submodule(head)
-    model.set_submodule(head, original.get_submodule(head))
+    places = [path for path, module in model.named_modules(remove_duplicate=False) if module is own]
     try:
+        for path in places:
+            model.set_submodule(path, original.get_submodule(head))
         yield model
     finally:
-        model.set_submodule(head, own)
+        for path in places:
+            model.set_submodule(path, own)
 
 
 def flat(inputs: torch.Tensor, head: nn.Module) -> torch.Tensor:

@@ -186,7 +186,6 @@ class Training:
     ) -> None:
         self.payload, self.parts, self.division, self.classes = payload, parts, division, classes
         self.device, self.clocks, self.keep = division.example[0].device, clocks, keep
-        self.source = source
         self.problem: Mapping[str, Any] = payload["problem"]
         self.examples = len(division.train)
         self.budget = Budget.of(self.problem, self.examples)

@@ -150,7 +150,7 @@ def record(source: Source, transfer: Transfer, *, trainable_share: float, found:
     """The part `transfer` of a result; of `MEASURED`, what is not `found` is null."""
     return {
         "source_run": source.run_id,
-        "source_sha256": source.sha256,
+        "source_sha256": source.sha256 or None,
         "selection": transfer.selection,
         "trainable_share": trainable_share,
         **dict.fromkeys(MEASURED),
@@ -216,8 +216,8 @@ def worst_class_accuracy(details: Mapping[str, Any] | None) -> float | None:
     """Least share of right ones among the examples of a class, by the details of a test set; None without classes."""
     if details is None or details["task"] != "classification":
         return None
-    shares = (right / support for right, support in zip(details["right"], details["support"], strict=True) if support)
-    return float(min(shares))
+    counts = zip(details["right"], details["support"], strict=True)
+    return min(float(right / support) for right, support in counts if support)
 
 
 def _selected(transfer: Transfer, step: int) -> set[str]:
