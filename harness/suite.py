@@ -37,6 +37,8 @@ class Setting:
     """Names of metrics that its schedule or its early stopping follows."""
     source: Origins | None = None
     """What its networks come from; None: they start at random."""
+    beside: tuple[str, ...] = ()
+    """What its strategy has beside the choice of what learns: hooks, another start, another decay."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Compare:
     """Metrics that are recorded and summed up besides, and compared in nothing."""
     folds: int | None = None
     """Of which each replicate is one; None: replicates are drawn independently."""
+    controls: bool = True
+    """Whether a fine-tuning suite must have `suite_checks.CONTROLS` among its arms."""
+    nested: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms, of which the second contains the first as a special case."""
 
 
 @dataclass(frozen=True)
@@ -259,8 +265,16 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             values |= suite_origin.transfer_values(reading, keys)
             watched = suite_tables.watched(there["schedule"], extras)
             source = suite_origin.origins(reading, parts, layers["model"])
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source))
+            beside = _beside(there["strategy"].info)
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source, beside))
     return settings
+
+
+def _beside(strategy: PartInfo) -> tuple[str, ...]:
+    """What a strategy has beside the choice of what learns, as `Setting.beside` lists it."""
+    extra = strategy.extra
+    start = [f"start {extra['start']}"] if extra.get("start", "source") != "source" else []
+    return (*extra.get("hooks", ()), *start, *(() if extra.get("weight_decay", True) else ("no decay",)))
 
 
 def _layers(reading: Reading, key: str, problem: Variant, arm: Variant) -> tuple[Path, ...]:
@@ -303,6 +317,7 @@ def _build(
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
     metric, *also = metrics
     names_of: dict[str, Any] = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    names_of["nested"] = tuple((inner, outer) for inner, outer in file.compare.nested or ())
     names_of["also"] = tuple(canonical(reading.catalog, one) for one in also)
     folds = file.problem.folds
     replicates = {"folds": folds, "replicates": folds or file.compare.replicates}

@@ -56,7 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 LAYERS = (
     (
         "errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "pruning.py",
-        "stopping.py", "__init__.py",
+        "stopping.py", "outcomes.py", "__init__.py",
     ),
     (
         "catalog.py", "discovery.py", "child.py", "diagnostics.py", "records.py", "store.py", "memo.py", "device.py",
