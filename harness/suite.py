@@ -34,6 +34,8 @@ class Setting:
     """Where the part of each kind comes from; of several, by kind and name (`augmentation:rotate`)."""
     watched: tuple[str, ...] = ()
     """Names of metrics that its schedule or its early stopping follows."""
+    given: frozenset[str] = frozenset()
+    """Keys of [problem] of which the suite says more than a part's name: a value, or an option."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Tuning:
     """How many settings each arm may try, and how they are proposed."""
 
     trials: int = 0
-    """Per arm and replicate; 0: the parts' defaults."""
+    """Per arm and replicate; 0: the arms as the suite gives them, else their parts' defaults."""
     sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
     pruner: Literal["none", "median", "hyperband", "halving", "wilcoxon"] = "none"
     """What stops trials early: `wilcoxon` between repeats, the others between evaluations of a run."""
@@ -252,7 +254,8 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             origins = {kind: part.info.origin for kind, part in there.items()} | extras.origins
             values = _values(reading, there, keys) | extras.values(searched)
             watched = suite_tables.watched(there["schedule"], extras)
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched))
+            given = frozenset(keys) | suite_tables.given(there.values(), extras)
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, given))
     return settings
 
 

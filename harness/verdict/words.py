@@ -14,7 +14,12 @@ PREVIEW = (5, 10, 20, 40)
 
 FOLDS = "corrected paired t"
 """The method of verdicts whose replicates are folds."""
-CLAIMS = {"method": "claim: method", "setting": "claim: setting", "defaults": "claim: at their defaults"}
+CLAIMS = {
+    "method": "claim: method",
+    "setting": "claim: setting",
+    "given": "claim: as given",
+    "defaults": "claim: at their defaults",
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,7 @@ class Facts:
 
     noun: str
     trials: int
-    """0: at the defaults."""
+    """0: as the suite gives the arms, else at the defaults."""
     planned: int
     """Replicates that the suite asks for."""
     runs: tuple[int, int]
@@ -50,10 +55,15 @@ def sentence(verdict: Verdict, metric: Measure, facts: Facts) -> str:
 
 def budget(claim: str, noun: str, trials: int, studies: int) -> str:
     """How much each arm was tuned: `each optimizer tuned with 12 trials in each of 5 studies`."""
-    if claim == "defaults" or not trials:
-        return f"each {noun} at its defaults"
+    if claim in ("given", "defaults") or not trials:
+        return at_defaults(claim, noun)
     where = "one study" if claim == "setting" or studies == 1 else f"each of {studies} studies"
     return f"each {noun} tuned with {count(trials, 'trial')} in {where}"
+
+
+def at_defaults(claim: str, noun: str) -> str:
+    """How arms stand that nothing was tuned of: `each optimizer as the suite gives it`, or at its defaults."""
+    return f"each {noun} as the suite gives it" if claim == "given" else f"each {noun} at its defaults"
 
 
 def row_decimals(verdict: Verdict, metric: Measure) -> int:

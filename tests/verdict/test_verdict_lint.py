@@ -20,6 +20,7 @@ class FakeSetting:
     problem: str
     arm: str
     values: dict[str, Any]
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
