@@ -155,8 +155,8 @@ def test_one_arm_is_one_on_several_problems_and_each_number_names_its_problem(ki
     text = two_problems(kit, {"adam": -0.03}, {"adam": -0.02})
     assert text == (
         "On a and b, tuned alike with 6 trials each, adam is worse than sgd: test accuracy 2.94 pp (2.76 to 3.12) "
-        "lower on a and 1.94 pp (1.76 to 2.12) lower on b (97.5 % intervals with sgd, adjusted for 2 comparisons; 5 paired "
-        "replicates)."
+        "lower on a and 1.94 pp (1.76 to 2.12) lower on b (97.5 % intervals with sgd, adjusted for 2 comparisons; "
+        "5 paired replicates)."
     )
 
 
