@@ -166,6 +166,8 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
     suite_checks.check(reading, variants, [setting.values for setting in settings])
+    if metric is not None:
+        suite_checks.within_unit(reading, ("compare", "margin"), metric)
     claims = read_claims(reading, variants, metric) if variants else ()
     if reading.mistakes or variants is None or metric is None or executor is None:
         return None
