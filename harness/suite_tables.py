@@ -98,7 +98,7 @@ def _stopping(reading: Reading, layers: Mapping[str, tuple[Path, ...]]) -> dict[
 def given(parts: Iterable[Chosen], extras: Extras) -> frozenset[str]:
     """The keys with parts or tables of which the suite gives an option."""
     found = {part.info.kind for part in (*parts, *extras.augmentation) if part.fixed}
-    found |= {"regularisation"} if extras.penalties.fixed else set()
+    found |= {"regularisation"} if any(extras.penalties.values.values()) else set()
     return frozenset(found | ({"early_stopping"} if extras.stopping is not None else set()))
 
 
