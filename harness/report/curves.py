@@ -69,7 +69,7 @@ def curves(view: View, problem: str) -> Chart | None:
 def _stopped(view: View, problem: str) -> str:
     """How many runs early stopping ended, since a median is over fewer runs after that; empty where it ended none."""
     runs = _finals(view, problem)
-    ended = runs[runs["stopped_early"].astype(bool)].groupby("arm").size() if "stopped_early" in runs else ()
+    ended = runs[runs["stopped_early"].eq(True)].groupby("arm").size() if "stopped_early" in runs else ()
     counted = [
         f"{ended[arm]} of {count(int((runs['arm'] == arm).sum()), 'run')} of {arm}" for arm in view.arms if arm in ended
     ]

@@ -21,6 +21,8 @@ def headline(verdicts: Sequence[Verdict], *, metric: Measure, context: Context) 
     to be called best wrongly, an arm must beat the truly best one, which happens at the rate of one comparison.
     """
     primary = [verdict for verdict in verdicts if verdict.primary]
+    if len(context.arms) == 1:
+        return f"Nothing was compared: the suite has one arm, {context.arms[0]}."
     if not primary:
         return "Nothing was compared: the suite declares no primary arm besides the baseline."
     if all(verdict.verdict == "not_compared" for verdict in primary):
@@ -301,8 +303,10 @@ class _Answer:
 
     def _ranges(self, group: Sequence[Verdict]) -> str:
         if len(self.primary) > SPELLED_OUT:
-            far = self.metric.roughly(max(map(_farthest, group)))
-            return f"{far} lower to {far} higher"
+            ends = [(verdict.lo or 0.0, verdict.hi or 0.0) for verdict in group]
+            lo, hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
+            worst, best = (f"{self.metric.roughly(abs(end))} {self._way(end)}" for end in (lo, hi))
+            return f"{worst} to {best}"
         return listed([self._range(verdict) + self._label(verdict, group) for verdict in group], "or from")
 
     def _range(self, verdict: Verdict) -> str:
@@ -323,7 +327,3 @@ def _verb(group: Sequence[Verdict]) -> str:
 
 def _nearest(verdict: Verdict) -> float:
     return min(abs(verdict.lo or 0.0), abs(verdict.hi or 0.0))
-
-
-def _farthest(verdict: Verdict) -> float:
-    return max(abs(verdict.lo or 0.0), abs(verdict.hi or 0.0))

@@ -125,6 +125,10 @@ def test_many_arms_are_summed_up_with_the_ends_of_their_intervals(kit):
     assert "up0, up1, up2 and up3 are better than sgd: test accuracy at least 2." in text
     assert "down0, down1 and down2 are worse than sgd: test accuracy at least 2." in text
     assert "it is not decided whether level is better or worse than sgd: a test accuracy anywhere from" in text
+    level = next(
+        v for v in verdicts_of(kit, {**up, **{f"down{i}": -0.03 for i in range(3)}, "level": 0.0}) if v.arm == "level"
+    )
+    assert f"from {-100 * level.lo:.2f} pp lower to {100 * level.hi:.2f} pp higher fits" in text
     assert "99.38 % intervals with sgd, adjusted for 8 comparisons" in text
 
 
@@ -224,6 +228,9 @@ def test_budget_is_in_the_opening(kit):
 
 def test_without_a_primary_arm_nothing_was_compared(kit):
     assert headline([], metric=kit.accuracy, context=Context("?", (), (), 0)).startswith("Nothing was compared")
+    one = Context("?", ("mnist-cnn",), ("sgd",), 0)
+    said = headline([], metric=kit.accuracy, context=one)
+    assert said == "Nothing was compared: the suite has one arm, sgd."
 
 
 def verdicts_of(kit, shifts, **chosen):
