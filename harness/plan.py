@@ -398,7 +398,9 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
     facts = {}
     for (problem, question), answered in zip(questions.items(), answers, strict=True):
         if isinstance(answered, child.Failed):
-            registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
+            name = f"dataset '{question['dataset']['use']}'"
+            named = answered.reason.startswith(name)
+            registry.raise_failure(answered, str(suite.path) if named else f"{suite.path}: {name}")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts, _source_facts(suite, root))
     plan = replace(plan, published=_published(plan))

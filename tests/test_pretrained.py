@@ -97,15 +97,21 @@ def test_published_weights_are_a_checkpoint_that_every_replicate_starts_from(the
     assert there.run("run", "suite.toml", "--data", "data").err.startswith("nothing to run")
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"source": {"weights": "SHAPES_V2"}}, "= help: did you mean 'SHAPES_V1'?"),
-        ({"problem.model": {"use": "net", "width": 5}}, "another model than 'net': shape of 0.weight (4, 1, 3, 3) in place of (5, 1, 3, 3)"),
-        ({"problem.dataset": {"use": "squares", "channels": 3}}, "images of 1 channels, and the data's have the shape (3, 6, 6)"),
-        ({"problem.labels_per_class": 17}, "labels_per_class is 17, more than there are"),
-    ],
-)  # fmt: skip
+UNFIT: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown name": ({"source": {"weights": "SHAPES_V2"}}, "= help: did you mean 'SHAPES_V1'?"),
+    "another model": (
+        {"problem.model": {"use": "net", "width": 5}},
+        "another model than 'net': shape of 0.weight (4, 1, 3, 3) in place of (5, 1, 3, 3)",
+    ),
+    "other channels": (
+        {"problem.dataset": {"use": "squares", "channels": 3}},
+        "images of 1 channels, and the data's have the shape (3, 6, 6)",
+    ),
+    "too many labels": ({"problem.labels_per_class": 17}, "labels_per_class is 17, more than there are"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), UNFIT.values(), ids=UNFIT)
 def test_what_does_not_fit_is_named_before_anything_runs(there, change, says):
     said = there.write(suite={**copy.deepcopy(SUITE), **change}).run("run", "suite.toml", "--data", "data")
     assert said.code in (2, 3), said.err

@@ -94,6 +94,7 @@ def test_bad_data_stop_everything_with_split_row_and_value(project, fault, says,
     assert result.code == 2
     assert result.out == ""
     assert result.err.startswith("error: suite.toml: dataset 'bad'")
+    assert result.err.count("dataset 'bad'") == 1
     assert says in result.err
     assert "Traceback" not in result.err
     assert len(result.err.splitlines()) == 1
