@@ -112,7 +112,7 @@ def _write_cache(key: str, answered: Any) -> None:
 
 def raise_failure(failed: child.Failed, context: str) -> None:
     """Turn a child's failure into the error class that it stands for."""
-    error_type = {"DataError": DataError}.get(failed.kind, PluginError)
+    error_type = DataError if failed.kind in ("DataError", "DamagedWeights") else PluginError
     raise error_type(f"{context}: {failed.reason}")
 
 

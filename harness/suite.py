@@ -39,6 +39,8 @@ class Setting:
     """What its networks come from; None: they start at random."""
     beside: tuple[str, ...] = ()
     """What its strategy has beside the choice of what learns: hooks, another start, another decay."""
+    given: frozenset[str] = frozenset()
+    """Keys of [problem] of which the suite says more than a part's name: a value, or an option."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Tuning:
     """How many settings each arm may try, and how they are proposed."""
 
     trials: int = 0
-    """Per arm and replicate; 0: the parts' defaults."""
+    """Per arm and replicate; 0: the arms as the suite gives them, else their parts' defaults."""
     sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
     pruner: Literal["none", "median", "hyperband", "halving", "wilcoxon"] = "none"
     """What stops trials early: `wilcoxon` between repeats, the others between evaluations of a run."""
@@ -175,6 +177,8 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
     suite_checks.check(reading, variants, [setting.values for setting in settings])
+    if metric is not None:
+        suite_checks.within_unit(reading, ("compare", "margin"), metric)
     claims = read_claims(reading, variants, metric) if variants else ()
     if reading.mistakes or variants is None or metric is None or executor is None:
         return None
@@ -266,7 +270,8 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             watched = suite_tables.watched(there["schedule"], extras)
             source = suite_origin.origins(reading, parts, layers["model"])
             beside = _beside(there["strategy"].info)
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source, beside))
+            given = frozenset(keys) | suite_tables.given(there.values(), extras)
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source, beside, given))
     return settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness import pruning, suite_origin
-from harness.catalog import few_names
+from harness.catalog import PartInfo, few_names
 from harness.diagnostics import Place, quote
 from harness.suite_arms import Variant, Variants
 from harness.suite_parts import did_you_mean
@@ -178,6 +178,16 @@ def _check_arm(reading: Reading, path: Path, variants: Variants) -> bool:
     """Whether the value at the path is the name of an arm; a mistake if not."""
     made = variants.places(reading)
     return check_name(reading, path, "arm", variants.arms, *([made] if made.line else []))
+
+
+def within_unit(reading: Reading, path: Path, metric: PartInfo) -> bool:
+    """Whether the number at the path can be a value of the metric; a mistake, if it is a percentage of a fraction."""
+    number = reading.source.at(path)
+    if metric.extra.get("unit") != "fraction" or not isinstance(number, int | float) or 0 <= number <= 1:
+        return True
+    cure = f"{number:g} % is {number / 100:g}" if 1 < number <= 100 else ""
+    reading.refuse(path, "out-of-range", f"'{metric.name}' is a fraction", allowed="0 to 1", help=cure)
+    return False
 
 
 def check_name(reading: Reading, path: Path, what: str, known: Sequence[Variant], *made: Place) -> bool:

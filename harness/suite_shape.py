@@ -119,6 +119,9 @@ def _right_type(reading: Reading, path: Path, due: str) -> str:
         return f"write [{path[0]}]" + (", or [[arm]] for arms spelled out" if path == ("arms",) else "")
     if isinstance(value, list) and due == "an integer" and value:
         return f"write {path[-1]} = {len(value)}"
+    if isinstance(value, dict) and path[-1] == "metric":
+        name = value.get("use") if isinstance(value.get("use"), str) else "..."
+        return f'write metric = "{name}"; its options belong in [compare], as metric or in also'
     if isinstance(value, list | dict) or len(written) > 40:
         return ""
     if due == "a list":

@@ -36,6 +36,7 @@ def build(plan: Plan, walk: Walk) -> dict[str, pd.DataFrame]:
         "trial_parameters": (row for study in walk.studies for row in _trial_parameters(study)),
         "classes": per_class.classes(plan, walk),
         "confusion": per_class.confusion(walk),
+        "blocks": (row for entry in walk.entries for row in _blocks(entry)),
         "metrics": (_metric(plan, metric) for metric in _all_metrics(plan)),
         "timings": (_timing(entry) for entry in unique),
         "epoch_timings": (row for entry in unique for row in _epoch_timings(entry)),
@@ -106,6 +107,7 @@ def _floor(plan: Plan, problem: str, metric: PartInfo) -> float | None:
 def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
     label, result = entry.label, entry.result
     seeds: Mapping[str, int] = {} if entry.record is None else entry.record["spec"]["seeds"]
+    transfer = result.get("transfer") or {}
     kept = ("status", "reason", "selected_epoch", "parameters", "trainable_parameters", "init_hash", "weights_hash")
     return {
         "run_id": entry.run_id,
@@ -122,7 +124,23 @@ def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
         "epoch_rule": "last" if label.phase == "source" else plan.epoch_rule(label.problem, label.arm),
         **{f"seed_{stream}": value for stream, value in seeds.items()},
         "hyperparameters": json.dumps(dict(entry.hyperparameters), sort_keys=True),
+        **transfer,
+        "phases": json.dumps(transfer["phases"]) if transfer else None,
     }
+
+
+def _blocks(entry: Entry) -> Iterator[dict[str, Any]]:
+    label = entry.label
+    for row in (entry.result.get("transfer") or {}).get("blocks") or ():
+        yield {
+            "run_id": entry.run_id,
+            "problem": label.problem,
+            "arm": label.arm,
+            "setting": label.setting,
+            "replicate": label.replicate,
+            **row,
+            "multipliers": json.dumps(row["multipliers"]),
+        }
 
 
 def _evaluations(entry: Entry) -> Iterator[dict[str, Any]]:
@@ -248,7 +266,7 @@ def _timing(entry: Entry) -> dict[str, Any]:
     observed, environment = entry.record["observed"], entry.record["environment"]
     timings = observed.get("timings", {})
     words = (environment.get("device"), environment.get("capability"), f"torch {environment.get('torch')}")
-    clocks = ("train_seconds", "evaluate_seconds", "data_seconds", "peak_memory_mb")
+    clocks = ("train_seconds", "evaluate_seconds", "data_seconds", "step_milliseconds", "peak_memory_mb")
     return {
         "run_id": entry.run_id,
         "started": observed.get("started"),

@@ -12,6 +12,7 @@ import inspect
 import itertools
 import math
 import resource
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import data, details, snapshot, spec, strategies
+from harness import data, details, forgetting, snapshot, spec, strategies, transfer_measures
 from harness.augment import Augmenter
 from harness.catalog import Origin
 from harness.data import Division, Fold, Subset
-from harness.device import Clocks, reseed
+from harness.device import Clocks, Laps, apart, reseed
 from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Augmentation, Metric, NotApplicable, Predictions, Splits
 from harness.penalties import penalties, penalty_value
@@ -34,6 +35,8 @@ from harness.source import Source, fit_state
 from harness.stopping import waited
 from harness.weights import save_state
 
+WARM_UP = 5
+"""So many steps are left out of the median time of a step."""
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
 Differentiated = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -128,8 +131,8 @@ def run(
 
 def build_only(
     payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device, source: Source | None = None
-) -> int:
-    """Build everything that the run would train with, take no step, and give the number of parameters.
+) -> tuple[int, int]:
+    """Build everything that the run would train with, take no step; the numbers of parameters and of phases.
 
     Raises:
         Exception: whatever a part raises that does not fit the data or another part.
@@ -138,7 +141,7 @@ def build_only(
     training = Training(payload, parts, division, splits.classes, Clocks(), source=source)
     training.build_optimizer()
     training.augment(training.division.example[0], torch.zeros(1, dtype=torch.int64, device=device), 0)
-    return sum(parameter.numel() for parameter in training.model.parameters())
+    return sum(parameter.numel() for parameter in training.model.parameters()), len(training.transfer.phases)
 
 
 def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, loaders: int = 0) -> Division:
@@ -162,6 +165,7 @@ def _timings(clocks: Clocks) -> dict[str, Any]:
         "train_seconds": clocks.train,
         "evaluate_seconds": clocks.evaluate,
         "data_seconds": clocks.data,
+        "step_milliseconds": statistics.median(clocks.steps[WARM_UP:]) if len(clocks.steps) > WARM_UP else None,
         "epochs": [list(pair) for pair in clocks.epochs],
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -198,7 +202,11 @@ class Training:
         self.model = self._build_model()
         self.init_hash = snapshot.weights_hash(self.model)
         self.transfer = self._begin_transfer()
+        self.all_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.trainable = 0
+        self.measures: transfer_measures.Measures | None = None
+        if source is not None and payload["phase"] == "final":
+            self.measures = transfer_measures.Measures(self.transfer)
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
         self._resumed: Mapping[str, Any] | None = None
@@ -214,8 +222,7 @@ class Training:
             raise BadOutput(f"model '{self.problem['model']['use']}' built {type(model).__name__}, not an nn.Module")
         if self.source is not None and loaded:
             fit_state(model, self.source.state, name=self.problem["model"]["use"])
-        layout = torch.channels_last if inputs.dim() == 4 else torch.preserve_format
-        return model.to(self.device).to(memory_format=layout)
+        return self._placed(model)
 
     def _build_augmenter(self) -> Augmenter:
         options = [_options(part) for part in self.problem.get("augmentation", ())]
@@ -268,9 +275,14 @@ class Training:
             while self.step < phase.end and not self.stopped:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(step, itertools.islice(batch_indices, stop - self.step), phase)
+            if self.measures is not None and self._optimizer is not None:
+                self.measures.phase_ended(self._optimizer)
         self._load_best()
+        if self.measures is not None:
+            self.measures.before_finish(self.step)
         self.transfer.end()
         self._read_test()
+        self._measure()
 
     def build_optimizer(self) -> None:
         """Build optimizer and schedule of the first phase, as training would."""
@@ -292,17 +304,18 @@ class Training:
         strengths = self.problem.get("regularisation", {})
         add_penalties = penalties(weights, **strengths)
         by_step = None if self.parts.schedule.watches is not None else scheduler
-        autocast, closures = self._autocast, needs_closure(optimizer)
+        autocast, closures, counting = self._autocast, needs_closure(optimizer), self._counting
 
         def differentiate(inputs: torch.Tensor, targets: torch.Tensor) -> Differentiated:
             optimizer.zero_grad(set_to_none=True)
-            with autocast():
+            with autocast(), counting(phase):
                 outputs = model(inputs)
                 value = as_scalar(name, loss(outputs, targets))
             torch.autograd.backward(value)
             whole = value.detach()
             if penalty is not None:
-                added = penalty()
+                with counting(phase):
+                    added = penalty()
                 torch.autograd.backward(added)
                 whole = whole + added.detach()
             if add_penalties is not None:
@@ -327,15 +340,24 @@ class Training:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
+    def _counting(self, phase: strategies.RunningPhase) -> contextlib.AbstractContextManager[Any]:
+        """Where it is measured what a phase saves for its backward passes."""
+        if self.measures is None or self.step >= phase.start + transfer_measures.COUNTED_STEPS:
+            return contextlib.nullcontext()
+        return self.measures.counting()
+
     def _stretch(self, step: Step, batch_indices: Iterator[torch.Tensor], phase: strategies.RunningPhase) -> None:
         """Train up to the next evaluation, then evaluate."""
         begun, seeds = self.step, self.payload["seeds"]
         reseed(spec.seed(seeds["noise"], begun))
         self.transfer.generator.manual_seed(spec.seed(seeds["noise"], "strategy", begun))
         phase.train_mode()
+        if self.measures is not None:
+            self.measures.note_modes()
         outputs, losses, used = [], [], []
         # Nothing in this block may wait for the device: losses are looked at when the stretch is over.
         with self.clocks.running("train", self.device):
+            laps = Laps(self.device)
             for inputs, targets, index in self.division.train.batches(
                 batch_indices, seed=spec.seed(seeds["augmentation"], begun)
             ):
@@ -344,6 +366,8 @@ class Training:
                 losses.append(loss)
                 used.append(targets)
                 self.step += 1
+                laps.mark()
+        self.clocks.steps += laps.milliseconds()
         self.seen += sum(map(len, used))
         check_finite(torch.stack(losses), begun)
         if self.step in self.budget.evaluated_after:
@@ -468,6 +492,39 @@ class Training:
                 )
             self.step, self.seen = at
 
+    def _measure(self) -> None:
+        """What a final run with a source records of its finished model, and of its source's test set."""
+        if self.measures is None:
+            return
+        assert self.source is not None
+        assert self.division.test is not None
+        select = self.payload["select"]
+        curve = [(row[1], row[5]) for row in self.evaluations if row[3:5] == ["validation", select["metric"]]]
+        with self.clocks.running("evaluate", self.device):
+            self.measures.after_finish(self.step)
+            self.measures.found |= transfer_measures.curve_summary(curve, direction=select["direction"])
+            self.measures.found["worst_class_accuracy"] = transfer_measures.worst_class_accuracy(self.details)
+            if self.parts.strategy.start == "source":
+                reader = forgetting.Reader(self.transfer.head, self._autocast)
+                self.measures.found |= forgetting.against_source(
+                    self.source, self.transfer, build=self._source_model, test=self.division.test, reader=reader
+                )
+
+    def _source_model(self) -> nn.Module:
+        """The source's network with its weights, beside the one that was trained."""
+        assert self.source is not None
+        inputs, _ = self.division.example
+        options = _options(self.problem["model"])
+        with apart(self.payload["seeds"]["init"]):
+            model: nn.Module = self.parts.model.build(tuple(inputs.shape[1:]), self.source.outputs, **options)
+        model.load_state_dict(self.source.state)
+        return self._placed(model)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        """On the device; images are channels-last."""
+        layout = torch.channels_last if self.division.example[0].dim() == 4 else torch.preserve_format
+        return model.to(self.device).to(memory_format=layout)
+
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
         with self._autocast():
             return self.model(inputs).float()  # type: ignore[no-any-return]
@@ -481,23 +538,39 @@ class Training:
             "seen": self.seen,
             "selected": self.selected,
             "evaluations": self.evaluations,
-            "clocks": {"train": clocks.train, "evaluate": clocks.evaluate, "epochs": clocks.epochs},
+            "clocks": {
+                "train": clocks.train,
+                "evaluate": clocks.evaluate,
+                "epochs": clocks.epochs,
+                "steps": torch.tensor(clocks.steps, dtype=torch.float64),
+            },
+            "trainable": self.trainable,
             "best": self.best,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": None if self._scheduler is None else self._scheduler.state_dict(),
             "strategy": self.transfer.notes(),
+            **({} if self.measures is None else {"measures": self.measures.state()}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; the optimizer's part waits until the phase that it belongs to has begun."""
+        """Go on from a state; the optimizer's part waits until the phase that it belongs to has begun.
+
+        Raises:
+            NotRestored: an earlier harness made it.
+        """
+        if "trainable" not in state:
+            raise NotRestored("the state is that of an earlier harness")
         self.step, self.seen, self.selected = state["step"], state["seen"], state["selected"]
         self.evaluations, self.best = state["evaluations"], state["best"]
         clocks = state["clocks"]
         self.clocks.train, self.clocks.evaluate = clocks["train"], clocks["evaluate"]
-        self.clocks.epochs = clocks["epochs"]
+        self.clocks.epochs, self.clocks.steps = clocks["epochs"], clocks["steps"].tolist()
+        self.trainable = state["trainable"]
         self.model.load_state_dict(state["model"])
         self.transfer.recall(state["strategy"])
+        if self.measures is not None:
+            self.measures.recall(state["measures"])
         self._resumed = state
 
     def _restore_optimizer(self) -> None:
@@ -529,7 +602,14 @@ class Training:
             "init_hash": self.init_hash,
             "weights_hash": snapshot.weights_hash(self.model) if status == "ok" else None,
             **({} if self.details is None else {"details": self.details}),
+            **({} if self.source is None else {"transfer": self._transfer_record(self.source, status)}),
         }
+
+    def _transfer_record(self, source: Source, status: str) -> dict[str, Any]:
+        """What a run with a source has beside; measured where it ended well, and is no tuning run."""
+        found = self.measures.found if self.measures is not None and status == "ok" else {}
+        share = self.trainable / self.all_parameters
+        return transfer_measures.record(source, self.transfer, trainable_share=share, found=found)
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:

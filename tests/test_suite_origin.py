@@ -67,7 +67,8 @@ def test_how_a_network_is_moved_is_in_a_setting_only_where_something_is_moved_or
     }
     assert not {"head_init", "norm", "stages"} & read(tmp_path, SHORT).settings[0].values.keys()
     said = read(tmp_path, SHORT.replace("[compare]", 'stages = "all"\n[compare]')).settings[0].values
-    assert said["stages"] == "all" and "norm" not in said
+    assert said["stages"] == "all"
+    assert "norm" not in said
 
 
 def test_there_are_as_many_checkpoints_as_replicates_unless_the_suite_says_otherwise(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from harness.report.plotting import (
 )
 from harness.report.scale import Scale, scale_of, stretched
 from harness.report.view import View, short
-from harness.verdict.format import count
+from harness.verdict.format import count, listed
 
 COLUMNS = ["problem", "setting", "arm", "metric", "split", "mark", "replicate", "x", "value", "x_unit", "unit"]
 SPLITS = ("validation", "train")
@@ -67,8 +67,21 @@ def curves(view: View, problem: str) -> Chart | None:
         caption=f"Raw values, {seen}; the thick line is the median over replicates. n = {n} per arm "
         f"({view.main_setting}). Training values are running means over the epoch with the model in training mode, so "
         "they may look worse than validation. No band is drawn: so few runs would not carry one. "
-        f"{_phases_said(view, problem)} {_stretched(frame, view)}".strip(),
+        f"{_phases_said(view, problem)} {_stopped(view, problem)}{_stretched(frame, view)}".strip(),
     )
+
+
+def _stopped(view: View, problem: str) -> str:
+    """How many runs early stopping ended, since a median is over fewer runs after that; empty where it ended none."""
+    runs = _finals(view, problem)
+    runs = runs.reindex(columns=[*dict.fromkeys((*runs.columns, "stopped_early"))])
+    ended = runs[runs["stopped_early"].eq(True)].groupby("arm").size().to_dict()
+    counted = [
+        f"{ended[arm]} of {count(int((runs['arm'] == arm).sum()), 'run')} of {arm}" for arm in view.arms if arm in ended
+    ]
+    if not counted:
+        return ""
+    return f"Early stopping ended {listed(counted)}; from there on a median is over the runs that went on. "
 
 
 def _scale(frame: pd.DataFrame, view: View, metric: str) -> Scale:
@@ -82,8 +95,7 @@ def _stretched(frame: pd.DataFrame, view: View) -> str:
 
 def curves_frame(view: View, problem: str) -> pd.DataFrame:
     """Values per epoch of the main setting's final runs, and their median; in the units of the axes."""
-    runs = view.table("runs", "run_id", "phase", "problem", "arm", "setting", "replicate")
-    runs = runs[(runs["phase"] == "final") & (runs["problem"] == problem) & (runs["setting"] == view.main_setting)]
+    runs = _finals(view, problem)
     points = view.table("evaluations", "run_id", "epoch", "step", "split", "metric", "value")
     points = points[points["split"].isin(SPLITS) & points["metric"].isin(_metrics(view))]
     data = points.merge(runs[["run_id", "arm", "replicate"]], on="run_id")
@@ -137,6 +149,12 @@ def _phases_said(view: View, problem: str) -> str:
     phases = _phases(view, problem)
     said = "; ".join(f"{arm}: {', '.join(name for name, _ in phases[arm])}" for arm in view.arms if arm in phases)
     return f"Dotted: where an arm's next phase begins ({said})." if said else ""
+
+
+def _finals(view: View, problem: str) -> pd.DataFrame:
+    """The main setting's final runs of the problem."""
+    runs = view.table("runs", "run_id", "phase", "problem", "arm", "setting", "replicate")
+    return runs[(runs["phase"] == "final") & (runs["problem"] == problem) & (runs["setting"] == view.main_setting)]
 
 
 def _metrics(view: View) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from harness.suite import Setting
 
 SIZES = ("train_examples", "validation_examples")
+MOST_ARMS = 12
+"""Up to so many are told one by one."""
 SAMPLERS = {
     "random": "random search",
     "qmc": "quasi-random search",
@@ -77,6 +79,7 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
         *finetuned(view),
+        ("Arms", _arms(view)),
         ("Held equal", _held_equal(view)),
         ("Metric", f"test {measure.words} ({better}), {units}"),
         ("Also measured", listed(also) if also else ""),
@@ -176,15 +179,51 @@ def _unit_of_n(view: View) -> str:
     return f"one replicate: its own split{', tuning study' if _tuned_anew(view) else ''} and seeds"
 
 
+def _searched(view: View) -> set[str]:
+    """What studies choose, by dotted option or key."""
+    return {name for setting in view.suite.settings for name in setting.space} if view.suite.tuning.trials else set()
+
+
+def _arms(view: View) -> str:
+    """What each arm is, where it differs from others: `text: optimizer sgd (lr 0.001); code: optimizer momentum`."""
+    first = [setting for setting in view.suite.settings if setting.problem == view.problems[0]]
+    names = list(dict.fromkeys(name for setting in first for name in setting.values))
+    differing = [name for name in names if any(s.values.get(name) != first[0].values.get(name) for s in first)]
+    if len(first) < 2 or len(first) > MOST_ARMS or not differing:
+        return ""
+    return "; ".join(f"{setting.arm}: {_patch(setting, first, differing, _searched(view))}" for setting in first)
+
+
+def _patch(setting: Setting, every: Sequence[Setting], names: Sequence[str], searched: Collection[str]) -> str:
+    """The values of one arm that some other arm does not have."""
+    texts = []
+    for name in names:
+        value, values = setting.values.get(name), [other.values.get(name) for other in every]
+        if isinstance(value, dict):
+            same = _same_options(values)
+            value = {option: chosen for option, chosen in value.items() if option not in same}
+        if value is not None:
+            texts.append(_held(name, value, searched))
+    return ", ".join(texts) or "without"
+
+
+def _same_options(values: Sequence[Any]) -> dict[str, Any]:
+    """The part and the options that all of these tables have, where they name one part; else nothing."""
+    if not all(isinstance(value, dict) for value in values) or len({value.get("use") for value in values}) > 1:
+        return {}
+    return {name: value for name, value in values[0].items() if all(other.get(name) == value for other in values)}
+
+
 def _held_equal(view: View) -> str:
     """Values that are the same in every arm of every problem, and that no study searches."""
-    every = [setting.values for setting in view.suite.settings]
-    searched = (
-        {name for setting in view.suite.settings for name in setting.space} if view.suite.tuning.trials else set()
-    )
-    names = [name for name in (every[0] if every else {}) if name not in SIZES and name not in searched]
-    same = [name for name in names if all(values.get(name) == every[0][name] for values in every)]
-    return ", ".join(_held(name, every[0][name], searched) for name in same if every[0][name] is not None)
+    every, searched = [setting.values for setting in view.suite.settings], _searched(view)
+    texts = []
+    for name in every[0] if every else ():
+        values = [setting.get(name) for setting in every]
+        same = values[0] if all(value == values[0] for value in values) else _same_options(values)
+        if name not in SIZES and name not in searched and same not in (None, {}):
+            texts.append(_held(name, same, searched))
+    return ", ".join(texts)
 
 
 def _held(name: str, value: Any, searched: Collection[str]) -> str:
@@ -212,8 +251,9 @@ def _split(view: View) -> str:
     """Sizes of the training, validation and test splits."""
     values: Mapping[str, Any] = next((setting.values for setting in view.suite.settings), {})
     texts = []
-    if values.get("train_examples"):
-        texts.append(f"{values['train_examples']:,} training examples")
+    asked: set[Any] = {setting.values.get("train_examples") for setting in view.suite.settings}
+    if None not in asked:
+        texts.append(f"{listed([f'{size:,}' for size in sorted(asked)], 'or')} training examples")
     if values.get("validation_examples"):
         texts.append(f"{values['validation_examples']:,} validation examples, drawn anew in each replicate")
     sizes = sorted({int(size) for size in view.findings.finals["n_examples"].dropna()})

@@ -108,7 +108,7 @@ def _blank(suite: Suite, claim: Claim, *, n: int, failed: int) -> Verdict:
         "metric": claim.metric.name,
         "split": claim.split,
         "setting": _setting(suite),
-        "claim": suite.compare.claim if suite.tuning.trials else "defaults",
+        "claim": suite.compare.claim if suite.tuning.trials else _untuned(suite, claim),
         "paired": False,
         "paired_on": "",
         "n": n,
@@ -123,6 +123,11 @@ def _blank(suite: Suite, claim: Claim, *, n: int, failed: int) -> Verdict:
         "sentence": "",
     }
     return Verdict(**{**missing, **known})
+
+
+def _untuned(suite: Suite, claim: Claim) -> str:
+    mine = [setting for setting in suite.settings if (setting.problem, setting.arm) == (claim.problem, claim.arm)]
+    return "given" if any(setting.given for setting in mine) else "defaults"
 
 
 def _setting(suite: Suite) -> str:

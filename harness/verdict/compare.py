@@ -287,7 +287,7 @@ def _blank(asked: _Asked, question: _Question, pair: Pair, alpha: float, code: C
         "family_size": asked.family if question.primary else 1,
         "metric": asked.metric.name,
         "split": asked.context.split,
-        "claim": asked.compare.claim if tuned else "defaults",
+        "claim": asked.compare.claim if tuned else asked.context.untuned,
         "paired": pair.paired,
         "paired_on": asked.streams(question),
         "n": pair.n,

@@ -166,10 +166,13 @@ def still_rising(evidence: Evidence) -> Iterator[Remark]:
     For each judged final run that finished: validation value at its last evaluation minus that at the one before,
     positive for better. The remark fires where the 95 % t-interval of the mean of these steps lies above 0.
     """
+    rising: dict[str, list[str]] = {}
     for (problem, arm), steps in _last_steps(evidence).items():
         if len(steps) >= SMALLEST_N and mean_of(np.array(steps)).interval()[0] > 0:
-            message = f"{arm} on {problem}: validation {evidence.metric.words} still improves at the last epoch"
-            yield Remark("H011", "N", message, "the answer holds for this budget only; compare with more epochs")
+            rising.setdefault(problem, []).append(arm)
+    for problem, arms in rising.items():
+        message = f"{listed(arms)} on {problem}: validation {evidence.metric.words} still improves at the last epoch"
+        yield Remark("H011", "N", message, "the answer holds for this budget only; compare with more epochs")
 
 
 def _last_steps(evidence: Evidence) -> dict[tuple[str, str], list[float]]:
@@ -196,11 +199,13 @@ def unpaired(evidence: Evidence) -> Iterator[Remark]:
 
 
 def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
-    """H015: a primary claim turns into another word when one replicate is left out (judged from n = 4)."""
+    """H015: a primary claim turns into another word when one replicate is left out (judged from n = 4).
+
+    So does an undecided comparison that is so for a single replicate, without which an arm would be the better one by
+    more than the margin.
+    """
+    suite = evidence.suite
     for verdict in evidence.primary:
-        if verdict.verdict not in CLAIMED:
-            continue
-        suite = evidence.suite
         analyses = analyses_of(
             evidence.finals,
             verdict,
@@ -209,15 +214,19 @@ def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
             seed=suite.seed,
             checkpoints=checkpoints_of(suite),
         )
-        turned = [analysis for analysis in left_out(analyses) if not analysis.agrees]
-        if turned:
-            unit = turned[0].name.split()[1]
-            names = listed([analysis.name.removeprefix(f"without {unit} ") for analysis in turned], "or")
-            pair = f"{verdict.arm} against {verdict.baseline} on {verdict.problem}"
-            message = f"{pair}: the verdict turns without {unit} {names}"
-            yield Remark(
-                "H015", "N", message, "it rests on one run: add replicates in a new suite before relying on it"
-            )
+        left = [analysis for analysis in left_out(analyses) if not analysis.agrees]
+        if not left:
+            continue
+        unit = left[0].name.split()[1]
+        turned = {analysis.name.removeprefix(f"without {unit} "): analysis.verdict for analysis in left}
+        pair, names = f"{verdict.arm} against {verdict.baseline} on {verdict.problem}", listed(list(turned), "or")
+        again = "add replicates in a new suite before relying on it"
+        if verdict.verdict in CLAIMED:
+            why = "it rests on one run" if len(turned) == 1 else "it lies close to another word"
+            yield Remark("H015", "N", f"{pair}: the verdict turns without {unit} {names}", f"{why}: {again}")
+        elif verdict.verdict == "undecided" and list(turned.values()) in (["better"], ["worse"]):
+            message = f"{pair}: undecided for {unit} {names} alone, without which it would be {turned[names]}"
+            yield Remark("H015", "N", message, f"look at what went wrong in that run; {again}")
 
 
 def folds_overlap(evidence: Evidence) -> Iterator[Remark]:

@@ -20,7 +20,12 @@ CHECKPOINTS = "paired t of checkpoint means"
 Checkpoints = Literal["", "one", "averaged", "each"]
 """Whether replicates start from trained networks, and what one of n is: a replicate of the only checkpoint, a
 checkpoint with several replicates, or a replicate with a checkpoint of its own."""
-CLAIMS = {"method": "claim: method", "setting": "claim: setting", "defaults": "claim: at their defaults"}
+CLAIMS = {
+    "method": "claim: method",
+    "setting": "claim: setting",
+    "given": "claim: as given",
+    "defaults": "claim: at their defaults",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Facts:
 
     noun: str
     trials: int
-    """0: at the defaults."""
+    """0: as the suite gives the arms, else at the defaults."""
     planned: int
     """Replicates that the suite asks for."""
     runs: tuple[int, int]
@@ -68,10 +73,15 @@ def without_controls(lacks: tuple[str, ...]) -> str:
 
 def budget(claim: str, noun: str, trials: int, studies: int) -> str:
     """How much each arm was tuned: `each optimizer tuned with 12 trials in each of 5 studies`."""
-    if claim == "defaults" or not trials:
-        return f"each {noun} at its defaults"
+    if claim in ("given", "defaults") or not trials:
+        return at_defaults(claim, noun)
     where = "one study" if claim == "setting" or studies == 1 else f"each of {studies} studies"
     return f"each {noun} tuned with {count(trials, 'trial')} in {where}"
+
+
+def at_defaults(claim: str, noun: str) -> str:
+    """How arms stand that nothing was tuned of: `each optimizer as the suite gives it`, or at its defaults."""
+    return f"each {noun} as the suite gives it" if claim == "given" else f"each {noun} at its defaults"
 
 
 def row_decimals(verdict: Verdict, metric: Measure) -> int:
