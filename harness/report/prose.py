@@ -101,27 +101,32 @@ def finetuned(view: View) -> list[tuple[str, str]]:
         return []
     lacks = context_of(view.suite).lacks
     return [
-        ("Pair", f"{_origin(view)} → {_targets(view)}"),
+        ("Pair", _pair(view)),
         ("Checkpoints", _checkpoints(view)),
         ("Validated on", _validated(view)),
         ("Controls", without_controls(lacks).removesuffix(".")),
     ]
 
 
-def _origin(view: View) -> str:
-    """Data set with its options, or published weights."""
-    source = view.suite.source
+def _pair(view: View) -> str:
+    """`mnist (classes [0, 1]) → mnist (classes [2, 3])`, with the options in which both sides differ."""
+    source, targets = view.suite.source, [setting.values.get("dataset") for setting in view.suite.settings]
     assert source is not None
+    origins = [setting.source.values.get("dataset") for setting in view.suite.settings if setting.source is not None]
     if source.weights:
-        return f"published weights {source.weights}"
-    origins = (setting.source for setting in view.suite.settings)
-    given = next((origin.values["dataset"] for origin in origins if origin is not None), {"use": source.dataset})
-    return _held("", given, ()).strip()
+        origin, given = f"published weights {source.weights}", targets
+    else:
+        given = [*origins, *targets]
+        origin = listed(_told_apart(origins, given)) if origins else source.dataset
+    return f"{origin} → {listed(_told_apart(targets, given))}"
 
 
-def _targets(view: View) -> str:
-    sets = (setting.values.get("dataset") for setting in view.suite.settings)
-    return listed(list(dict.fromkeys(_held("", dataset, ()).strip() for dataset in sets)))
+def _told_apart(datasets: Sequence[Any], among: Sequence[Any]) -> list[str]:
+    """The data sets, each once, with the options that have several values among all of them."""
+    options = {option for dataset in among for option in dataset if option != "use"}
+    same = {option for option in options if all(one.get(option) == among[0].get(option) for one in among)}
+    shown = [{option: value for option, value in one.items() if option not in same} for one in datasets]
+    return list(dict.fromkeys(_held("", one, ()).strip() for one in shown))
 
 
 def _checkpoints(view: View) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 import synthetic
 
 from harness.report import Findings
-from harness.suite_origin import SuiteSource
+from harness.suite_origin import Origins, SuiteSource
 
 ARMS = ("full", "scratch", "linear_probe", "lp_ft", "bitfit", "lora")
 BUDGETS = {"few": 10, "some": 50, "every": "all"}
@@ -24,6 +24,8 @@ FORGOT = dict(zip(ARMS, (0.31, None, 0.0, 0.11, 0.06, 0.05), strict=True))
 RATE = dict(zip(ARMS, (0.1, 0.2, 0.5, 0.12, 0.3, 0.25), strict=True))
 BLOCKS = (320, 18496, 401536, 64256, 645)
 MIB = 2**20
+MNIST = {"use": "mnist", "normalize": "symmetric"}
+ORIGIN = Origins({"dataset": {**MNIST, "classes": [0, 1, 2, 3, 4]}})
 CLASSES = 5
 EVERY = 5881
 """Labels a class where all are taken."""
@@ -48,7 +50,7 @@ def findings(
     chosen = dataclasses.replace(plain.suite.compare, replicates=replicates, epoch="last", primary=every[1:], **compare)
     one = plain.suite.settings[0]
     settings = tuple(
-        dataclasses.replace(one, problem=problem, arm=arm, values=values(one.values, arm, budget))
+        dataclasses.replace(one, problem=problem, arm=arm, values=values(one.values, arm, budget), source=ORIGIN)
         for problem, budget in budgets.items()
         for arm in every
     )
@@ -65,7 +67,7 @@ def findings(
 
 def values(given: dict[str, Any], arm: str, budget: Any) -> dict[str, Any]:
     moved = {"strategy": {"use": arm}, "optimizer": {"use": "momentum", "lr": 0.01}, "train_examples": None}
-    sets = {"dataset": {"use": "mnist", "classes": [5, 6, 7, 8, 9]}, "validation_examples": 1000}
+    sets = {"dataset": {**MNIST, "classes": [5, 6, 7, 8, 9]}, "validation_examples": 1000}
     return {**given, **moved, **sets, "labels_per_class": budget, "head_init": "normal:0.01", "norm": "follow"}
 
 

@@ -36,6 +36,7 @@ from harness.report.layout import Table
 from harness.report.plotting import look
 from harness.report.sections import sections
 from harness.report.view import View
+from harness.suite_origin import SuiteSource
 
 ONE = {"few": 10}
 FEW = ("full", "scratch", "linear_probe", "lp_ft")
@@ -373,7 +374,7 @@ def test_the_caption_of_curves_names_the_phases(view: View, undrawn: None) -> No
 def test_scope_names_pair_checkpoints_and_validation(replicates: int, checkpoints: int, says: str) -> None:
     made = View(finetuned.findings(arms=FEW, replicates=replicates, checkpoints=checkpoints, trials=0))
     scope = dict(prose.scope(made))
-    assert scope["Pair"] == "mnist → mnist (classes [5, 6, 7, 8, 9])"
+    assert scope["Pair"] == "mnist (classes [0, 1, 2, 3, 4]) → mnist (classes [5, 6, 7, 8, 9])"
     assert scope["Checkpoints"] == says
     assert scope["Validated on"] == (
         "1,000 examples, the same for all arms; more than the labels that train on few (50) and some (250)"
@@ -382,6 +383,14 @@ def test_scope_names_pair_checkpoints_and_validation(replicates: int, checkpoint
     assert ("the source checkpoint" in scope["Not varied"]) == (checkpoints == 1)
     assert ("one source checkpoint" in scope["Unit of n"]) == (checkpoints == 3)
     assert "Controls" not in scope
+
+
+def test_published_weights_are_named_as_what_runs_start_from() -> None:
+    found = finetuned.findings(arms=FEW, budgets=ONE, checkpoints=1, trials=0)
+    suite = dataclasses.replace(found.suite, source=SuiteSource(1, weights="IMAGENET1K_V1"))
+    assert dict(prose.scope(View(dataclasses.replace(found, suite=suite))))["Pair"] == (
+        "published weights IMAGENET1K_V1 → mnist"
+    )
 
 
 def test_a_share_of_the_budget_that_validates_is_said_as_such() -> None:
