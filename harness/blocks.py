@@ -37,6 +37,10 @@ class Trace:
     """Size of the second axis of what it returned, where that was one tensor."""
     used: set[int] = field(default_factory=set)
     """Identities of the tensors that any operation read."""
+    followed: list[tuple[str, str]] = field(default_factory=list)
+    """Layers whose output went into a batch or instance normalisation as it was, each with the name of that."""
+    latest: tuple[str, torch.Tensor] | None = None
+    """The layer that returned last, and what."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class BlockMap:
     """Parameters that the pass did not read."""
     outputs: int | None = None
     """K of the network's outputs (N, K), where they were one such tensor."""
+    followed: tuple[tuple[str, str], ...] = ()
+    """Names of layers whose output goes into a batch or instance normalisation as it is, and the name of that."""
     of_parameter: Mapping[str, int] = field(default_factory=dict)
     """Block of each parameter of the backbone, where the model says it by regular expressions."""
 
@@ -84,6 +90,7 @@ def trace(model: nn.Module, example: torch.Tensor) -> Trace:
         stack.enter_context(torch.no_grad())
         stack.enter_context(_Reading(found.used))
         model(example)
+    found.latest = None
     return found
 
 
@@ -130,6 +137,7 @@ def map_blocks(
         reach=_reach({name: at(name, call) for name, call in seen.last.items()}),
         unused=tuple(name for name, tensor in model.named_parameters() if id(tensor) not in seen.used),
         outputs=seen.widths.get(""),
+        followed=tuple(seen.followed),
         of_parameter={_dotted(path, attr): stage_of[group] for (path, attr), group in groups.items()},
     )
 
@@ -150,11 +158,15 @@ def _note_call(found: Trace, name: str, module: nn.Module, inputs: Any) -> None:
     found.first.setdefault(name, found.calls)
     found.last[name] = found.calls
     found.calls += 1
+    if isinstance(module, _NormBase) and found.latest is not None and inputs and inputs[0] is found.latest[1]:
+        found.followed.append((found.latest[0], name))
 
 
 def _note_width(found: Trace, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
     if isinstance(output, torch.Tensor) and output.dim() >= 2:
         found.widths[name] = output.shape[1]
+    if _owns_parameters(module) and isinstance(output, torch.Tensor):
+        found.latest = (name, output)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.locations import may_download
 
-DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0, "weights": 600.0}
+DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0, "outline": 60.0, "weights": 600.0}
 """By question: an import is short, but large data and weights take their time; a price bounds its own work."""
 DOWNLOAD_SECONDS = 86400.0
 """For a data set, or weights, that may have to be downloaded first."""

@@ -198,7 +198,11 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("metric", "string", "metric"),
             _c("split", "string", "test"),
             _c("setting", "string", "tuned, untuned or given"),
-            _c("claim", "string", "method (the arm with its tuning) or setting (one tuned setting)"),
+            _c(
+                "claim",
+                "string",
+                "method (arm with its tuning), setting (one tuned setting), given or defaults (no tuning)",
+            ),
             _c("paired", "boolean", "whether runs are paired by replicate"),
             _c("paired_on", "string", "streams of chance that the pair shares"),
             _c("n", "integer", "pairs"),

@@ -71,6 +71,14 @@ def check(model: nn.Module, head: str, new: NewHead, *, outputs: int | None) -> 
         )
 
 
+def tied(model: nn.Module, head: str) -> bool:
+    """Whether a tensor of the layer also belongs to another one."""
+    layer = model.get_submodule(head)
+    own = {id(tensor) for tensor in layer.parameters()}
+    others = (module for module in model.modules() if module is not layer)
+    return any(id(tensor) in own for module in others for tensor in module.parameters(recurse=False))
+
+
 def replace(model: nn.Module, head: str, new: NewHead) -> bool:
     """Give the layer named `head` its new weights, on the device, in the dtype and memory format of the old ones.
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, fitting, pruning, registry, sizes
+from harness import child, fitting, pruning, published, registry, sizes
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import MistakesError
 from harness.hookspecs import Task
+from harness.published import Found
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds, seed
 from harness.suite import Setting, Suite
 from harness.suite_origin import Origins
@@ -122,6 +123,8 @@ class Plan:
     """By problem."""
     source_facts: DataFacts | None = None
     """Of the data set of [source]."""
+    published: Mapping[tuple[str, str], Found] = field(default_factory=dict)
+    """Published weights that networks start from, by problem and arm."""
 
     @cached_property
     def settings(self) -> dict[tuple[str, str], Setting]:
@@ -217,11 +220,11 @@ class Plan:
         if prune is not None:
             payload["prune"] = dict(prune)
         if setting.source is not None:
-            payload["source"] = {"start": "random"} if source is None else {"run": source.spec.id}
+            payload["source"] = self._start(label, source)
         return Request(label, RunSpec(payload), origins, source)
 
     def _subset(self, setting: Setting, label: Label) -> dict[str, int] | None:
-        """The block of each class that a label budget is cut from: the first for final runs, one for each repeat of trials.
+        """The block of each class that labels are cut from: the first for final runs, one for each repeat of a trial.
 
         None where there is nothing to hold apart.
         """
@@ -229,6 +232,13 @@ class Plan:
         if setting.values.get("labels_per_class") in (None, "all") or not tuning.trials:
             return None
         return {"of": tuning.repeats + 1, "block": 0 if label.phase == "final" else label.repeat + 1}
+
+    def _start(self, label: Label, source: Request | None) -> dict[str, str]:
+        """What the labelled run's network is before it trains."""
+        if source is not None:
+            return {"run": source.spec.id}
+        found = self.published.get((label.problem, label.arm))
+        return {"start": "random"} if found is None else {"weights": found.name, "sha256": found.sha256}
 
     def starts_at_random(self, setting: Setting) -> bool:
         """Whether the setting's strategy trains a new network whatever [source] offers."""
@@ -241,8 +251,9 @@ class Plan:
         Nothing of the problem is in it but the model: arms, budgets, and suites of the same seed share it.
         """
         setting = self.settings[label.problem, label.arm]
-        if setting.source is None or self.suite.source is None or self.starts_at_random(setting):
+        if setting.source is None or self.source_facts is None or self.starts_at_random(setting):
             return None
+        assert self.suite.source is not None
         key = (digest(setting.source.values), label.replicate % self.suite.source.replicates)
         if key not in self._sources:
             self._sources[key] = self._make_source(setting.source, key[1])
@@ -387,9 +398,12 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
     facts = {}
     for (problem, question), answered in zip(questions.items(), answers, strict=True):
         if isinstance(answered, child.Failed):
-            registry.raise_failure(answered, f"{suite.path}: dataset '{question['dataset']['use']}'")
+            name = f"dataset '{question['dataset']['use']}'"
+            named = answered.reason.startswith(name)
+            registry.raise_failure(answered, str(suite.path) if named else f"{suite.path}: {name}")
         facts[problem] = _facts(answered)
     plan = Plan(suite, catalog, root, facts, _source_facts(suite, root))
+    plan = replace(plan, published=_published(plan))
     if mistakes := list(dict.fromkeys([*sizes.mistakes(plan), *fitting.mistakes(plan)])):
         raise MistakesError(mistakes, str(suite.path))
     return plan
@@ -405,6 +419,26 @@ def _source_facts(suite: Suite, root: Path) -> DataFacts | None:
     if isinstance(answered, child.Failed):
         registry.raise_failure(answered, f"{suite.path}: [source] dataset '{question['dataset']['use']}'")
     return _facts(answered)
+
+
+def _published(plan: Plan) -> dict[tuple[str, str], Found]:
+    """The published weights of each setting that starts from them, found and held against model and data."""
+    suite, found = plan.suite, {}
+    for setting in suite.settings:
+        if setting.source is None or suite.source is None or suite.source.weights is None:
+            continue
+        if not plan.starts_at_random(setting):
+            part, options = _part(plan.catalog, "model", setting.source.values["model"])
+            shape = plan.facts[setting.problem].input_shape
+            found[setting.problem, setting.arm] = published.ask(
+                part, suite.source.weights, input_shape=shape, options=options, root=plan.root
+            )
+    return found
+
+
+def _part(catalog: Catalog, kind: str, value: Any) -> tuple[PartInfo, dict[str, Any]]:
+    """The part that a setting names, and its options."""
+    return catalog.find(kind, str(value["use"])), {name: option for name, option in value.items() if name != "use"}
 
 
 def _facts(plain: Mapping[str, Any]) -> DataFacts:
@@ -453,6 +487,8 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
 def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
     request = plan.request(Label(setting.problem, setting.arm, 0, "tune", plan.given))
     question = _question(plan, request)
+    if (found := plan.published.get((setting.problem, setting.arm))) is not None:
+        return {**question, "source": found.to_plain()}
     if request.source is None or plan.source_facts is None:
         return question
     facts = plan.source_facts

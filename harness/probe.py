@@ -15,9 +15,12 @@ from harness import weights as weights_module
 from harness.catalog import Origin
 from harness.hookspecs import Splits
 from harness.source import Source
+from harness.source import published as published_source
 from harness.spec import STREAMS
 
 _STEPS, _WARM_UP = 30, 3
+_BUILT_FOR = 1000
+"""Steps that no strategy has more phases than."""
 _SECONDS = 1.5
 _EVALUATED = 2000
 _seen: dict[str, Splits] = {}
@@ -79,8 +82,10 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
     try:
-        source = _source(question, payload, parts)
-        parameters = train.build_only(payload, parts, splits, device=device, source=source)
+        source = _source(question, payload, parts, data_module.example(splits.train)[0].shape[1:])
+        built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
+        parameters, phases = train.build_only(built, parts, splits, device=device, source=source)
+        payload["problem"]["steps"] = max(_WARM_UP, phases)
     except train.Inapplicable:  # its runs will say so
         return {"parameters": 0, "step_seconds": None, "example_seconds": None}
     try:
@@ -89,15 +94,20 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
 
 
-def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts) -> Source | None:
-    """A network that was not trained in the place of the one that a run starts from."""
+def _source(
+    question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts, shape: torch.Size
+) -> Source | None:
+    """Published weights for inputs of that shape, or an untrained network in the place of one that will be trained."""
     if "source" not in payload:
         return None
     if "source" not in question:
         return Source({}, 0)
-    shape, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
-    options = {name: value for name, value in payload["problem"]["model"].items() if name != "use"}
-    return Source(parts.model.build(shape, outputs, **options).state_dict(), outputs)
+    model = payload["problem"]["model"]
+    if "weights" in question["source"]:
+        return published_source(parts.model, tuple(shape), model, question["source"])
+    there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
+    options = {name: value for name, value in model.items() if name != "use"}
+    return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
 
 
 def _timed(
@@ -106,7 +116,7 @@ def _timed(
     """A few steps to warm up, then as many as fit into the time."""
     warm = train.run(payload, parts, splits, device=device, source=source)
     pace = warm["timings"]["train_seconds"] / max(1, warm["result"]["steps"])
-    steps = max(_WARM_UP, min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
+    steps = max(payload["problem"]["steps"], min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
     timed = train.run(
         {**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device, source=source
     )

@@ -43,6 +43,10 @@ class Found:
     sha256: str
     outputs: int
 
+    def to_plain(self) -> dict[str, Any]:
+        """What a run is told of them."""
+        return {"weights": self.name, "path": str(self.path), "sha256": self.sha256, "outputs": self.outputs}
+
 
 # Which ---------------------------------------------------------------------------------------------------------------
 
@@ -79,7 +83,7 @@ def unfit(model: str, weights: Weights, *, input_shape: Sequence[int], options: 
     shape = tuple(input_shape)
     if len(shape) != 3 or shape[0] != weights.channels:
         return (
-            f"{weights.file} of model '{model}' takes images of {weights.channels} channels, and inputs of the data have "
+            f"{weights.file} of model '{model}' takes images of {weights.channels} channels, and the data's have "
             f"the shape {shape}; its first layer is not adapted: choose other data, or train a source of your own"
         )
     for name, due in weights.options.items():
@@ -174,6 +178,7 @@ def _download(weights: Weights, folder: Path) -> tuple[Path, str]:
 def _fetched(weights: Weights, digest: Any, again: str) -> Iterator[bytes]:
     """The file piece by piece, an error in place of its end if it is not as published."""
     import http.client
+    import urllib.error
     import urllib.request
 
     failed = f"{weights.file} cannot be downloaded from {weights.url}"
@@ -187,6 +192,8 @@ def _fetched(weights: Weights, digest: Any, again: str) -> Iterator[bytes]:
                 yield chunk
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(error, urllib.error.HTTPError):  # it is the answer as well
+            error.close()
         raise DataError(f"{failed} ({reason}); {again}") from error
     if due is not None and due.isdecimal() and int(due) != size:
         raise DataError(f"{failed} ({size:,} of {int(due):,} bytes came); {again}")

@@ -130,6 +130,7 @@ def _is_deviation(text: str, whole: str) -> bool:
 Part = str | dict[str, Any]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
 
 
 class Table(BaseModel):
@@ -293,6 +294,8 @@ class Compare(Table):
     epoch: Literal["best_validation", "last"] | None = None
     untuned: bool = True
     primary: list[Text] | None = None
+    controls: bool = True
+    nested: Annotated[list[Pair], Field(min_length=1)] | None = None
 
 
 class Execution(Table):
@@ -434,7 +437,9 @@ def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is list:
-        return f"list of: {_in_words(*_peel(get_args(kind)[0]))}"
+        inside = _in_words(*_peel(get_args(kind)[0]))
+        exact = [one.max_length for one in constraints if isinstance(one, annotated_types.MaxLen)]
+        return f"list of {exact[0]}: {inside}" if exact else f"list of: {inside}"
     words = {int: "integer", float: "number", bool: "true, false", str: "text"}.get(kind)
     if words is None:
         return "table" if kind is not None else ""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from harness.errors import PluginError
 from harness.feed import Examples, Resident, Streamed
-from harness.hookspecs import Splits
+from harness.hookspecs import Model, Splits
+from harness.weights import build
 
 REFITTED = 5000
 """Training examples of the source, at most, that a head is refitted on."""
@@ -49,6 +52,23 @@ def examples(splits: Splits, *, seed: int, device: torch.device) -> tuple[Exampl
         train = Streamed(splits.train, index, device)
     test = Resident(splits.test, device) if in_memory(splits.test) else Streamed(splits.test, None, device)  # type: ignore[arg-type]
     return train, test
+
+
+def published(model: Model, shape: tuple[int, ...], options: Mapping[str, Any], found: Mapping[str, Any]) -> Source:
+    """The model (with its options, and its name under `use`) as its published weights have it.
+
+    Args:
+        shape: of the inputs, (C, H, W).
+        found: name, path and SHA-256 of the weights, as `harness.published.Found.to_plain`.
+
+    Raises:
+        PluginError: the weights are of another model, or do not fit the inputs or options.
+        DataError: the file is damaged.
+    """
+    given = {name: value for name, value in options.items() if name != "use"}
+    weights = model.weights[found["weights"]]
+    built = build(model, shape, weights, Path(found["path"]), sha256=found["sha256"], options=given)
+    return Source(built.state_dict(), weights.outputs, sha256=found["sha256"])
 
 
 def fit_state(model: nn.Module, state: Mapping[str, torch.Tensor], *, name: str) -> None:

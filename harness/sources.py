@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from harness.checkpoints import sha256_of
 from harness.plan import Plan, Request
 from harness.store import Record, Store, write_atomically
@@ -51,9 +49,6 @@ class Sources:
     def put_away(self, request: Request) -> None:
         """Move the record, and what is left of its weights, to quarantine: the run counts as never done."""
         self.store.put_away(request.spec.id, "its weights are missing or altered")
-        path = self.store.weights(request.spec.id)
-        if path.is_file() or path.is_symlink():
-            os.replace(path, self.store.folder / "quarantine" / path.name)
 
     def _is_good(self, store: Store, request: Request) -> bool:
         record, path = store.read(request.spec.id), store.weights(request.spec.id)

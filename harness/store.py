@@ -193,11 +193,13 @@ class Store:
         return moved
 
     def put_away(self, run_id: str, reason: str) -> None:
-        """Move a record to `quarantine/` with the reason beside it: its run counts as never done."""
+        """Move a record, and any weights, to `quarantine/` with the reason: its run counts as never done."""
         target = self.folder / "quarantine" / f"{run_id}.{secrets.token_hex(4)}.json"
         write_atomically(target.with_suffix(".reason"), f"{reason}\n".encode())
         with _explained(target):
             os.replace(self.path(run_id), target)
+            if os.path.lexists(weights := self.weights(run_id)):
+                os.replace(weights, target.with_suffix(".safetensors"))
         self._known.pop(run_id, None)
 
     def keep_repetition(self, record: Record) -> Path:

@@ -198,6 +198,13 @@ class RunningPhase:
         """Whether the norm layer of that path is in training mode while the phase trains, so that its buffers move."""
         return path not in self.held
 
+    def idle(self) -> list[str]:
+        """Biases that are selected and cannot learn: a norm in training mode right behind subtracts any constant."""
+        pairs = self.transfer._blocks.followed
+        return [
+            f"{layer}.bias" for layer, norm in pairs if f"{layer}.bias" in self.multipliers and self.trains_norm(norm)
+        ]
+
     def parameters(self) -> list[Parameter]:
         """What trains, in the model's order."""
         return [parameter for parameter in self.transfer.parameters() if parameter.name in self.multipliers]
@@ -300,7 +307,12 @@ def prepare(
         NotApplicable: raised by the strategy itself, which has no meaning on this model.
     """
     found = map_blocks(model, input_example, head=head, stages=stages, patterns=blocks)
-    fields = {} if new_head is None else _change_head(model, found, new_head)
+    fields: dict[str, Any] = {}
+    if new_head is not None:
+        tied = heads.tied(model, found.head)
+        fields = _change_head(model, found, new_head)
+        if tied:  # what the old head shared its weights with is now a layer of its own
+            found = map_blocks(model, input_example, head=found.head, stages=stages, patterns=blocks)
     transfer = Transfer(strategy, model, found, steps=steps, generator=generator, norm=norm, **fields)
     _set_options(transfer, strategy, options or {})
     _edit_model(transfer, strategy)

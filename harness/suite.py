@@ -37,6 +37,10 @@ class Setting:
     """Names of metrics that its schedule or its early stopping follows."""
     source: Origins | None = None
     """What its networks come from; None: they start at random."""
+    beside: tuple[str, ...] = ()
+    """What its strategy has beside the choice of what learns: hooks, another start, another decay."""
+    given: frozenset[str] = frozenset()
+    """Keys of [problem] of which the suite says more than a part's name: a value, or an option."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Tuning:
     """How many settings each arm may try, and how they are proposed."""
 
     trials: int = 0
-    """Per arm and replicate; 0: the parts' defaults."""
+    """Per arm and replicate; 0: the arms as the suite gives them, else their parts' defaults."""
     sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
     pruner: Literal["none", "median", "hyperband", "halving", "wilcoxon"] = "none"
     """What stops trials early: `wilcoxon` between repeats, the others between evaluations of a run."""
@@ -71,6 +75,10 @@ class Compare:
     """Metrics that are recorded and summed up besides, and compared in nothing."""
     folds: int | None = None
     """Of which each replicate is one; None: replicates are drawn independently."""
+    controls: bool = True
+    """Whether a fine-tuning suite must have `suite_checks.CONTROLS` among its arms."""
+    nested: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms, of which the second contains the first as a special case."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +177,8 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
     suite_checks.check(reading, variants, [setting.values for setting in settings])
+    if metric is not None:
+        suite_checks.within_unit(reading, ("compare", "margin"), metric)
     claims = read_claims(reading, variants, metric) if variants else ()
     if reading.mistakes or variants is None or metric is None or executor is None:
         return None
@@ -259,8 +269,17 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             values |= suite_origin.transfer_values(reading, keys)
             watched = suite_tables.watched(there["schedule"], extras)
             source = suite_origin.origins(reading, parts, layers["model"])
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source))
+            beside = _beside(there["strategy"].info)
+            given = frozenset(keys) | suite_tables.given(there.values(), extras)
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source, beside, given))
     return settings
+
+
+def _beside(strategy: PartInfo) -> tuple[str, ...]:
+    """What a strategy has beside the choice of what learns, as `Setting.beside` lists it."""
+    extra = strategy.extra
+    start = [f"start {extra['start']}"] if extra.get("start", "source") != "source" else []
+    return (*extra.get("hooks", ()), *start, *(() if extra.get("weight_decay", True) else ("no decay",)))
 
 
 def _layers(reading: Reading, key: str, problem: Variant, arm: Variant) -> tuple[Path, ...]:
@@ -303,6 +322,7 @@ def _build(
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
     metric, *also = metrics
     names_of: dict[str, Any] = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    names_of["nested"] = tuple((inner, outer) for inner, outer in file.compare.nested or ())
     names_of["also"] = tuple(canonical(reading.catalog, one) for one in also)
     folds = file.problem.folds
     replicates = {"folds": folds, "replicates": folds or file.compare.replicates}

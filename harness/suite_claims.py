@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.catalog import PartInfo, few_names
 from harness.suite_arms import Variant, Variants
-from harness.suite_checks import check_name
+from harness.suite_checks import check_name, within_unit
 from harness.suite_parts import find
 from harness.suite_source import MISSING, Reading, subject
 from harness.toml_scan import Path
@@ -55,6 +55,9 @@ def _claim(
     if "metric" in table:
         metric = find(reading, "metric", table["metric"], (*path, "metric"))
     if bound is None or arm is None or problem is None or metric is None:
+        return None
+    sound = [within_unit(reading, (*path, key), metric) for key in (bound, "tolerance") if key in table]
+    if not all(sound):
         return None
     return Claim(
         statement=table["statement"],

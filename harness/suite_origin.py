@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import schema
-from harness.catalog import Origin
+from harness import published, schema
+from harness.catalog import Origin, PartInfo, few_names
+from harness.diagnostics import quote
 from harness.hookspecs import Plain
-from harness.suite_parts import Parts
+from harness.suite_parts import Parts, did_you_mean
 from harness.suite_source import MISSING, Reading
 from harness.toml_scan import Path
 
@@ -64,7 +65,9 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
     layers: dict[str, tuple[Path, ...]] = {"model": _there(reading, *model, (*SOURCE, "model")), "strategy": ()}
     if reading.get((*SOURCE, "weights"), None):
         chosen = parts.choose("model", layers["model"])
-        return None if chosen is None else Origins({"model": {"use": chosen.use, **chosen.values}})
+        if chosen is None or not _has_weights(reading, chosen.info):
+            return None
+        return Origins({"model": {"use": chosen.use, **chosen.values}})
     layers["dataset"] = _there(reading, (*SOURCE, "dataset"))
     for kind in ("loss", "optimizer", "schedule"):
         layers[kind] = _there(reading, ("problem", kind), (*SOURCE, kind))
@@ -76,6 +79,17 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
         return None
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in there.items()}
     return Origins(values | _numbers(reading), {kind: part.info.origin for kind, part in there.items()})
+
+
+def _has_weights(reading: Reading, model: PartInfo) -> bool:
+    """Whether the model has published weights of that name; a mistake, if not."""
+    path: Path = (*SOURCE, "weights")
+    name, known = str(reading.source.at(path)), published.names(model)
+    if name not in known:
+        message = f"[source] weights: model '{model.name}' has no weights named {quote(name)}"
+        place, allowed = reading.source.value(path), few_names(name, known) if known else "none: it has no such weights"
+        reading.add("unknown-name", message, place, allowed=allowed, help=did_you_mean(name, known))
+    return name in known
 
 
 def _there(reading: Reading, *paths: Path) -> tuple[Path, ...]:

@@ -119,6 +119,9 @@ def _right_type(reading: Reading, path: Path, due: str) -> str:
         return f"write [{path[0]}]" + (", or [[arm]] for arms spelled out" if path == ("arms",) else "")
     if isinstance(value, list) and due == "an integer" and value:
         return f"write {path[-1]} = {len(value)}"
+    if isinstance(value, dict) and path[-1] == "metric":
+        name = value.get("use") if isinstance(value.get("use"), str) else "..."
+        return f'write metric = "{name}"; its options belong in [compare], as metric or in also'
     if isinstance(value, list | dict) or len(written) > 40:
         return ""
     if due == "a list":
@@ -156,6 +159,10 @@ def _empty(reading: Reading, path: Path) -> None:
     reading.add("empty", message, source.value(path), allowed=schema.allowed(path))
 
 
+def _too_short(reading: Reading, path: Path) -> None:
+    _wrong_value(reading, path) if reading.source.at(path) else _empty(reading, path)
+
+
 _REPORTS: dict[str, Callable[[Reading, Path], None]] = {
     "extra_forbidden": _unknown,
     "count_or_all": _wrong_value,
@@ -164,6 +171,7 @@ _REPORTS: dict[str, Callable[[Reading, Path], None]] = {
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,
     "literal_error": _unknown_word,
-    "too_short": _empty,
+    "too_short": _too_short,
+    "too_long": _wrong_value,
     "string_too_short": _empty,
 }

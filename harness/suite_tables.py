@@ -95,6 +95,13 @@ def _stopping(reading: Reading, layers: Mapping[str, tuple[Path, ...]]) -> dict[
     return values if metric is None else {**values, "metric": metric.name}
 
 
+def given(parts: Iterable[Chosen], extras: Extras) -> frozenset[str]:
+    """The keys with parts or tables of which the suite gives an option."""
+    found = {part.info.kind for part in (*parts, *extras.augmentation) if part.fixed}
+    found |= {"regularisation"} if any(extras.penalties.values.values()) else set()
+    return frozenset(found | ({"early_stopping"} if extras.stopping is not None else set()))
+
+
 def watched(schedule: Chosen, extras: Extras) -> tuple[str, ...]:
     """The metrics that a setting follows while it trains: its schedule, and what stops it early."""
     option = schedule.info.extra.get("watches")

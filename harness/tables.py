@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, per_class, tune
+from harness import columns, outcomes, per_class, tune
 from harness.catalog import PartInfo
 from harness.coordinator import Entry, Walk
 from harness.hookspecs import Choice, Domain, domain_to_plain
@@ -61,7 +61,8 @@ def frame(table: str, rows: Rows) -> pd.DataFrame:
 def finals(plan: Plan, walk: Walk) -> pd.DataFrame:
     """Test values of the final runs, one row a (problem, arm, setting, replicate, metric).
 
-    `value` is missing where the run failed; `counted` then holds the metric's floor, if it has one.
+    `value` is missing where the run failed; `counted` then holds the metric's floor, if it has one. A run that says
+    nothing of its arm (`outcomes.set_aside`) has neither.
     """
     rows = []
     for entry in walk.entries:
@@ -78,7 +79,8 @@ def finals(plan: Plan, walk: Walk) -> pd.DataFrame:
 def _final(plan: Plan, entry: Entry, metric: PartInfo) -> dict[str, Any]:
     value = next((row[5] for row in entry.result["evaluations"] if row[3] == "test" and row[4] == metric.name), None)
     ok = entry.result["status"] == "ok" and value is not None
-    floor = _floor(plan, entry.label.problem, metric)
+    aside = outcomes.set_aside(entry.result["status"], entry.result["reason"])
+    floor = None if aside else _floor(plan, entry.label.problem, metric)
     return {
         "problem": entry.label.problem,
         "arm": entry.label.arm,

@@ -132,8 +132,8 @@ def run(
 
 def build_only(
     payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device, source: Source | None = None
-) -> int:
-    """Build everything that the run would train with, take no step, and give the number of parameters.
+) -> tuple[int, int]:
+    """Build everything that the run would train with, take no step; the numbers of parameters and of phases.
 
     Raises:
         Exception: whatever a part raises that does not fit the data or another part.
@@ -142,7 +142,7 @@ def build_only(
     training = Training(payload, parts, division, splits.classes, Clocks(), source=source)
     training.build_optimizer()
     training.augment(training.division.example[0], torch.zeros(1, dtype=torch.int64, device=device), 0)
-    return sum(parameter.numel() for parameter in training.model.parameters())
+    return sum(parameter.numel() for parameter in training.model.parameters()), len(training.transfer.phases)
 
 
 def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, loaders: int = 0) -> Division:

@@ -61,6 +61,8 @@ def to_bytes(state: State) -> bytes:
     for name, tensor in sorted(state.items()):
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
             raise TypeError(f"'{name}' of the state is no dense tensor but {_kind(tensor)}; weights are tensors alone")
+        if tensor.device.type == "meta":
+            raise TypeError(f"'{name}' of the state is on the meta device, where no tensor has numbers")
         first = places.setdefault(_memory(tensor) or name, name)
         if first == name:
             plain = tensor.detach().resolve_conj().resolve_neg().to("cpu")
@@ -80,7 +82,7 @@ def _kind(value: Any) -> str:
 
 def _memory(tensor: torch.Tensor) -> tuple[Any, ...] | None:
     """Equal for tensors that are the same numbers in the same memory; None for one without numbers."""
-    if tensor.numel() == 0 or tensor.device.type == "meta":
+    if tensor.numel() == 0:
         return None
     return tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride()
 

@@ -20,8 +20,8 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
     "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "forgetting.py", "heads.py", "modes.py",
-    "penalties.py", "prefix.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "source.py", "strategies.py",
-    "train.py", "transfer_measures.py", "weights.py",
+    "outline.py", "penalties.py", "prefix.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "source.py",
+    "strategies.py", "train.py", "transfer_measures.py", "weights.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
 FRAMES = ("csvtext.py", "datapackage.py", "results.py", "tables.py", "verdict/", "report/")
@@ -56,7 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 LAYERS = (
     (
         "errors.py", "interrupts.py", "names.py", "locations.py", "hookspecs.py", "csvtext.py", "spec.py", "pruning.py",
-        "stopping.py", "__init__.py",
+        "stopping.py", "outcomes.py", "__init__.py",
     ),
     (
         "catalog.py", "discovery.py", "child.py", "diagnostics.py", "records.py", "store.py", "memo.py", "device.py",
@@ -65,16 +65,16 @@ LAYERS = (
     ("checkpoints.py", "snapshot.py", "feed.py", "augment.py", "penalties.py"),
     ("describe.py", "registry.py", "published.py", "toml_tokens.py", "toml_scan.py", "toml.py", "schema.py"),
     (
-        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_arms.py",
-        "suite_checks.py", "suite_claims.py", "suite.py",
+        "suite_source.py", "suite_shape.py", "suite_parts.py", "suite_space.py", "suite_tables.py", "suite_origin.py",
+        "suite_arms.py", "suite_checks.py", "suite_claims.py", "suite.py",
     ),
     ("plan.py", "fitting.py", "sizes.py"),
     (
         "asking.py", "tune.py", "source.py", "weights.py", "blocks.py", "heads.py", "modes.py", "selection.py",
         "strategies.py", "data.py", "details.py", "forgetting.py", "prefix.py", "transfer_measures.py", "train.py",
-        "probe.py", "execute/",
+        "probe.py", "outline.py", "execute/",
     ),
-    ("coordinator.py",),
+    ("sources.py", "coordinator.py"),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),
     ("session.py", "going_on.py", "recheck.py", "results.py", "progress.py", "testing/"),
     ("cli/", "__main__.py"),
@@ -82,6 +82,7 @@ LAYERS = (
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.
 UPWARD = {
     ("describe.py", "probe.py"),
+    ("describe.py", "outline.py"),
     ("describe.py", "execute/server.py"),
     ("__init__.py", "results.py"),
 }

@@ -50,11 +50,33 @@ def test_a_claim_may_name_another_metric_and_split_and_that_metric_is_measured(t
         ({"tolerance": -0.1}, "out of range"),
         ({"at_lest": 0.9}, "did you mean 'at_least'?"),
         ({"at_least": "much"}, "expected a number"),
+        ({"at_least": 98}, "claim 1 at_least: 'accuracy' is a fraction"),
+        ({"at_least": 98}, "98 % is 0.98"),
+        ({"tolerance": 1.5}, "claim 1 tolerance: 'accuracy' is a fraction"),
+        ({"metric": {"use": "accuracy"}}, 'write metric = "accuracy"; its options belong in [compare]'),
     ],
 )
 def test_mistakes_in_a_claim_are_named_with_the_way_out(tmp_path, table, says):
     made = {key: value for key, value in {**CLAIM, **table}.items() if value is not None}
     assert says in refused(tmp_path, {"claim": [made]})
+
+
+def test_a_claim_in_a_metric_that_is_no_fraction_may_have_any_value(tmp_path):
+    (claim,) = claims(tmp_path, {"metric": "loss", "at_least": 98, "tolerance": 2})
+    assert (claim.value, claim.tolerance) == (98.0, 2.0)
+
+
+def test_a_margin_in_percent_of_a_metric_that_is_a_fraction_is_refused(tmp_path):
+    said = refused(tmp_path, {"compare.margin": 2})
+    assert "[compare] margin: 'accuracy' is a fraction" in said
+    assert "2 % is 0.02" in said
+
+
+def test_the_metric_of_early_stopping_takes_its_options_from_compare(tmp_path):
+    table = {"metric": {"use": "accuracy", "bins": 3}}
+    said = refused(tmp_path, {"problem.early_stopping": table})
+    assert "early_stopping.metric: expected text, found" in said
+    assert 'write metric = "accuracy"; its options belong in [compare], as metric or in also' in said
 
 
 def test_an_only_arm_and_an_only_problem_need_not_be_named(tmp_path):

@@ -18,7 +18,7 @@ SOURCE = 'question = "?"\n[source]\ndataset = "fashion-mnist"\n'
 
 def moved(*lines: str, source: str = SOURCE, compare: str = "") -> str:
     """The shortest suite with [source], more lines in it, and more in [compare]."""
-    body = SHORT.removeprefix('question = "?"\n')
+    body = SHORT.removeprefix('question = "?"\n') + "controls = false\n"
     return source + "".join(f"{line}\n" for line in lines) + body + compare
 
 

@@ -40,7 +40,7 @@ def suite_command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 download_option = click.option(
-    "--download", is_flag=True, help="Download data sets that are not found into the data folder. [default: never]"
+    "--download", is_flag=True, help="Download data sets and weights that are not found. [default: never]"
 )
 """Of the commands that look at data."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print plain data for a program.")

@@ -38,7 +38,8 @@ class Job:
     weights: str | None = None
     """File that a source run writes its weights to."""
     source: Mapping[str, Any] | None = None
-    """What a run starts from: `path` and `sha256` of the weights, `id`, `payload` and `origins` of their run."""
+    """What a run starts from: `path` and `sha256` of the weights; `id`, `payload` and `origins` of their run, or the
+    name and the number of outputs of published `weights`."""
 
     @classmethod
     def of(cls, request: Request, plan: Plan, store: Store | None = None) -> Job:
@@ -52,7 +53,7 @@ class Job:
             str(plan.root),
             plan.suite.execution.device,
             None if weights is None else str(weights.absolute()),
-            None if store is None or request.source is None else _source(request.source, store),
+            _source(request, plan, store),
         )
 
     def parsed_origins(self) -> dict[str, Origin]:
@@ -70,15 +71,20 @@ class Outcome:
     observed: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _source(request: Request, store: Store) -> dict[str, Any]:
-    record = store.read(request.spec.id, spec=request.spec.payload)
+def _source(request: Request, plan: Plan, store: Store | None) -> dict[str, Any] | None:
+    if (found := plan.published.get((request.label.problem, request.label.arm))) is not None:
+        return found.to_plain()
+    source = request.source
+    if source is None or store is None:
+        return None
+    record = store.read(source.spec.id, spec=source.spec.payload)
     assert record is not None
     return {
-        "id": request.spec.id,
-        "path": str(store.weights(request.spec.id).absolute()),
+        "id": source.spec.id,
+        "path": str(store.weights(source.spec.id).absolute()),
         "sha256": record["result"]["weights_sha256"],
-        "payload": request.spec.payload,
-        "origins": {kind: origin.__dict__ for kind, origin in request.origins.items()},
+        "payload": source.spec.payload,
+        "origins": {kind: origin.__dict__ for kind, origin in source.origins.items()},
     }
 
 

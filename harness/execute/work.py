@@ -83,7 +83,10 @@ def _train(job: Job, device: torch.device, means: Means, observed: dict[str, Any
     splits = _dataset(job.payload, origins, job.root)
     parts = train.Parts.load(job.payload, origins)
     how: dict[str, Any] = {"device": device, "loaders": means.loaders, "keep": means.keep}
-    how |= {"source": _source(job, device), "weights": None if job.weights is None else Path(job.weights)}
+    how |= {
+        "source": _source(job, device, splits, parts),
+        "weights": None if job.weights is None else Path(job.weights),
+    }
 
     def run(state: Mapping[str, Any] | None) -> dict[str, Any]:
         return train.run(job.payload, parts, splits, resume=state, **how)
@@ -107,12 +110,15 @@ def _dataset(payload: Mapping[str, Any], origins: Mapping[str, Origin], root: st
     return splits
 
 
-def _source(job: Job, device: torch.device) -> Source | None:
+def _source(job: Job, device: torch.device, target: Splits, parts: train.Parts) -> Source | None:
     """What the run starts from; examples of the source are only for final runs, which measure forgetting."""
     if "source" not in job.payload:
         return None
     if job.source is None:
         return Source({}, 0)
+    if "weights" in job.source:
+        shape = tuple(data.example(target.train)[0].shape[1:])
+        return source.published(parts.model, shape, job.payload["problem"]["model"], job.source)
     state = load_state(Path(job.source["path"]), job.source["sha256"])
     payload = job.source["payload"]
     origins = {kind: Origin(**origin) for kind, origin in job.source["origins"].items()}
@@ -141,14 +147,14 @@ def _changed_settings(threads: int) -> str | None:
 
 
 def _failure_of(error: Exception) -> dict[str, Any]:
+    if isinstance(error, DamagedWeights):
+        return failure("crashed", f"source_failed: {error}")
     if isinstance(error, DataError):
         return failure("data_changed", str(error))
     if isinstance(error, returned.BadOutput):
         return failure("bad_output", str(error))
     if isinstance(error, train.Inapplicable):
         return failure("not_applicable", str(error))
-    if isinstance(error, DamagedWeights):
-        return failure("crashed", f"source_failed: {error}")
     if isinstance(error, NotApplicable):
         return failure("error", str(error))
     line = traceback.format_exception_only(error)[-1].strip()

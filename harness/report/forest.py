@@ -245,7 +245,7 @@ def _row(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
     )
     name = short(str(mean["arm"]))
     if mean["group"] == "leader":
-        name = f"{short(str(mean['arm']), 11)} vs {short(str(mean['baseline']), 11)}"
+        name = f"{short(str(mean['arm']), 14)} vs {short(str(mean['baseline']), 14)}"
     _beside(axes, name, middle - 0.07, weight="bold" if mean["group"] == "primary" else "normal")
     _beside(axes, wording.verdict(str(mean["verdict"])), middle + 0.12, color=MUTED, size=8.5)
     _beside(axes, _numbers(mean, view.measure, view.suite.compare.margin or 0.0), middle - 0.02, right=True)

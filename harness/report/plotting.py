@@ -189,6 +189,10 @@ def handle(style: ArmStyle, label: str, *, line: bool = True) -> Line2D:
     )
 
 
+ENTRIES = 6
+"""Of a legend in one row; names are at most 26 characters."""
+
+
 def legend(figure: Figure, handles: Sequence[Line2D], gids: Sequence[str], *, top: float) -> None:
     """One row or several of entries at the figure's upper left; `top` in inches."""
     height = figure.get_size_inches()[1]
@@ -196,7 +200,7 @@ def legend(figure: Figure, handles: Sequence[Line2D], gids: Sequence[str], *, to
         handles=list(handles),
         loc="upper left",
         bbox_to_anchor=(0.0, 1 - top / height),
-        ncols=max(1, min(len(handles), 5)),
+        ncols=max(1, min(len(handles), ENTRIES)),
         columnspacing=1.8,
         handletextpad=0.6,
         borderaxespad=0.0,
@@ -209,7 +213,7 @@ def legend(figure: Figure, handles: Sequence[Line2D], gids: Sequence[str], *, to
 
 def legend_height(entries: int) -> float:
     """Inches that `legend` needs."""
-    return 0.22 * math.ceil(entries / 5) + 0.12
+    return 0.22 * math.ceil(entries / ENTRIES) + 0.12
 
 
 def log_axis(axis: Any) -> None:

@@ -45,7 +45,7 @@ def summary(view: View) -> Table:
     )
     return table(
         f"Final runs per arm, on the test split. {counted} The mean is shown with its t-interval; SD is the spread "
-        "between replicates.",
+        f"between replicates.{_beyond(view, measure)}",
         columns,
         rows,
     )
@@ -93,6 +93,14 @@ def _with_interval(row: pd.Series, measure: Measure) -> Cell:
     places = measure.decimals(lo, hi) if math.isfinite(lo) else _places(measure)
     text = measure.value(mean, places).removesuffix(measure.value_unit).strip()
     return Cell(f"{text} {measure.interval(lo, hi, places)}" if math.isfinite(lo) else text, mean)
+
+
+def _beyond(view: View, measure: Measure) -> str:
+    """A word on intervals that reach where a share cannot be; empty where none does."""
+    rows = _summary_rows(view, measure)
+    if measure.unit != "fraction" or not any(row["lo"] < 0 or row["hi"] > 1 for row in rows):
+        return ""
+    return " An interval that reaches beyond 0 or 100 % tells of single runs far from the others: read the median."
 
 
 def _summary_rows(view: View, measure: Measure) -> list[pd.Series]:

@@ -35,7 +35,7 @@ def roc(view: View, problem: str) -> Chart | None:
     thick = "the thick line is their mean" if classes or frame.empty else _thick(view, problem)
     n = count(len(view.details(problem, arm, "roc")), "replicate")
     said = f"{thin}{named}{thick}, at equal false positive rates over n = {n} of {arm} ({view.main_setting})."
-    interval = ", with its t-interval" if bool(frame["lo"].notna().any()) else ""
+    interval = ", that of the mean with its t-interval" if bool(frame["lo"].notna().any()) else ""
     zoom = " The right panel is the upper left corner of the left one." if _corner(frame) else ""
     return chart(
         _draw,

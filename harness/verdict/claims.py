@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from harness.verdict.format import Measure, count, percent
-from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Verdict
-from harness.verdict.numbers import Estimate, Floats, mean_of
+from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Verdict, averaged_over, checkpoints_of
+from harness.verdict.numbers import Estimate, Floats, mean_of, means_by
+from harness.verdict.pairs import judged
 
 if TYPE_CHECKING:
     from harness.suite import Claim, Suite
@@ -107,7 +108,7 @@ def _blank(suite: Suite, claim: Claim, *, n: int, failed: int) -> Verdict:
         "metric": claim.metric.name,
         "split": claim.split,
         "setting": _setting(suite),
-        "claim": suite.compare.claim if suite.tuning.trials else "defaults",
+        "claim": suite.compare.claim if suite.tuning.trials else _untuned(suite, claim),
         "paired": False,
         "paired_on": "",
         "n": n,
@@ -124,12 +125,18 @@ def _blank(suite: Suite, claim: Claim, *, n: int, failed: int) -> Verdict:
     return Verdict(**{**missing, **known})
 
 
+def _untuned(suite: Suite, claim: Claim) -> str:
+    mine = [setting for setting in suite.settings if (setting.problem, setting.arm) == (claim.problem, claim.arm)]
+    return "given" if any(setting.given for setting in mine) else "defaults"
+
+
 def _setting(suite: Suite) -> str:
     return "tuned" if suite.tuning.trials else "given"
 
 
 def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFrame, claim: Claim) -> tuple[Floats, int]:
     """The arm's values in the claim's metric and split, by replicate, and how many of its runs failed."""
+    scores = judged(scores)
     here = scores[
         (scores["problem"] == claim.problem)
         & (scores["arm"] == claim.arm)
@@ -138,9 +145,18 @@ def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFra
     ].sort_values("replicate")
     failed, counted = int((here["status"] != "ok").sum()), _floats(here["counted"])
     if claim.split == "test":
-        return counted, failed
+        return _averaged(suite, here, counted), failed
     last = _curves(tables, here["run_id"], claim).sort_values("epoch").groupby("run_id")["value"].last()
-    return np.where(here["status"] == "ok", _floats(last.reindex(here["run_id"])), counted), failed
+    values = np.where(here["status"] == "ok", _floats(last.reindex(here["run_id"])), counted)
+    return _averaged(suite, here, values), failed
+
+
+def _averaged(suite: Suite, runs: pd.DataFrame, values: Floats) -> Floats:
+    """The values, or their means over the replicates of each source checkpoint, where these share one."""
+    checkpoints = averaged_over(checkpoints_of(suite), replicates=suite.compare.replicates)
+    if checkpoints is None or not len(values):
+        return values
+    return means_by(values, [int(replicate) % checkpoints for replicate in runs["replicate"]])
 
 
 def _curves(tables: Mapping[str, pd.DataFrame], run_ids: pd.Series[Any], claim: Claim) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.verdict.format import Measure, count, listed, percent
 from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Context, Verdict
-from harness.verdict.words import floor_of, row_decimals, units
+from harness.verdict.words import at_defaults, floor_of, row_decimals, units
 
 SPELLED_OUT = 6
 """Up to so many primary verdicts each is written with its own interval; more are summed up by word."""
@@ -21,6 +21,8 @@ def headline(verdicts: Sequence[Verdict], *, metric: Measure, context: Context) 
     to be called best wrongly, an arm must beat the truly best one, which happens at the rate of one comparison.
     """
     primary = [verdict for verdict in verdicts if verdict.primary]
+    if len(context.arms) == 1:
+        return f"Nothing was compared: the suite has one arm, {context.arms[0]}."
     if not primary:
         return "Nothing was compared: the suite declares no primary arm besides the baseline."
     if all(verdict.verdict == "not_compared" for verdict in primary):
@@ -63,7 +65,8 @@ def _opening(primary: Sequence[Verdict], context: Context) -> str:
     budget = {
         "method": f"tuned alike with {trials} each",
         "setting": f"tuned alike in one study of {trials} each",
-        "defaults": "with everything at its defaults",
+        "given": f"with {at_defaults('given', context.noun)}",
+        "defaults": f"with {at_defaults('defaults', context.noun)}",
     }
     return f"{where}, {budget[primary[0].claim]}"
 
@@ -144,7 +147,7 @@ class _Answer:
         if len(self.problems) == 1 and crowned:
             return "; ".join([self._best(crowned[self.problems[0]]), *self._rest(crowned[self.problems[0]])])
         clauses = [self._crowns(crowned, len(arms))] if crowned else []
-        clauses += [self._group(code) for code in dict.fromkeys(verdict.verdict for verdict in self._by_clarity())]
+        clauses += [self._clause(part) for part in self._parts()]
         return "; ".join([*clauses, *(self._front(verdict) for verdict in rivals(self.verdicts))])
 
     def _by_clarity(self) -> list[Verdict]:
@@ -193,26 +196,67 @@ class _Answer:
         on = {name: listed([problem for problem, best in crowned.items() if best == name]) for name in names}
         return listed([f"{name} is the best of {arms} on {problems}" for name, problems in on.items()])
 
-    # A clause for each word.
+    # A clause for each word, and for the arms that it is said of on the same problems.
 
-    def _group(self, code: Code) -> str:
-        group = [verdict for verdict in self.primary if verdict.verdict == code]
-        names, other = self._names(group), group[0].baseline
+    def _parts(self) -> list[list[Verdict]]:
+        """The primary verdicts by word, and each word's by the problems that its arms share."""
+        parts: list[list[Verdict]] = []
+        for code in dict.fromkeys(verdict.verdict for verdict in self._by_clarity()):
+            group = [verdict for verdict in self.primary if verdict.verdict == code]
+            on = {arm: tuple(v.problem for v in group if v.arm == arm) for arm in dict.fromkeys(v.arm for v in group)}
+            shared = list(dict.fromkeys(on.values()))
+            if len(shared) > 1 and len(group) > SPELLED_OUT:
+                parts.append(group)
+            else:
+                parts += [[v for v in group if on[v.arm] == problems] for problems in shared]
+        return parts
+
+    def _clause(self, part: Sequence[Verdict]) -> str:
+        return self._where(part) + self._group(part)
+
+    def _where(self, part: Sequence[Verdict]) -> str:
+        """`on a, `: where the opening names other problems too, and the numbers do not say it."""
+        problems = list(dict.fromkeys(verdict.problem for verdict in part))
+        if len(problems) == len(self.problems) or self._mixed(part) or self._labelled(part):
+            return ""
+        if len(problems) > 3:
+            return f"on {len(problems)} of {len(self.problems)} problems, "
+        return f"{listed([f'on {problem}' for problem in problems])}, "
+
+    def _group(self, part: Sequence[Verdict]) -> str:
+        code, other, names = part[0].verdict, part[0].baseline, self._names(part)
+        verb = "is" if self._mixed(part) or len({verdict.arm for verdict in part}) == 1 else "are"
         start = {
-            "better": f"{names} {_verb(group)} better than {other}{self._limit('by more than')}",
-            "worse": f"{names} {_verb(group)} worse than {other}{self._limit('by more than')}",
-            "better_small": f"{names} {_verb(group)} better than {other}{self._limit(', though perhaps by less than')}",
-            "worse_small": f"{names} {_verb(group)} worse than {other}{self._limit(', though perhaps by less than')}",
-            "equivalent": f"{names} {_verb(group)} equivalent to {other}{self._limit(', differing by less than')}",
-            "undecided": f"it is not decided whether {names} {_verb(group)} better or worse than {other}",
-            "identical": f"{names} {_verb(group)} the same computation as {other}",
+            "better": f"{names} {verb} better than {other}{self._limit('by more than')}",
+            "worse": f"{names} {verb} worse than {other}{self._limit('by more than')}",
+            "better_small": f"{names} {verb} better than {other}{self._limit(', though perhaps by less than')}",
+            "worse_small": f"{names} {verb} worse than {other}{self._limit(', though perhaps by less than')}",
+            "equivalent": f"{names} {verb} equivalent to {other}{self._limit(', differing by less than')}",
+            "undecided": f"it is not decided whether {names} {verb} better or worse than {other}",
+            "identical": f"{names} {verb} the same computation as {other}",
             "not_compared": f"{names} cannot be compared with {other}",
         }[code]
         if code in ("identical", "not_compared"):
             return start
         if code in ("equivalent", "undecided"):
-            return f"{start}: a {self.what} anywhere from {self._ranges(group)} fits these runs"
-        return f"{start}: {self.what} {self._amounts(group)}"
+            return f"{start}: a {self.what} anywhere from {self._ranges(part)} fits these runs"
+        return f"{start}: {self.what} {self._amounts(part)}"
+
+    def _mixed(self, part: Sequence[Verdict]) -> bool:
+        """Too many arms, each with problems of its own, to name them."""
+        return len({tuple(v.problem for v in part if v.arm == arm) for arm in {v.arm for v in part}}) > 1
+
+    def _labelled(self, part: Sequence[Verdict]) -> bool:
+        """Each number says which problem it is of."""
+        written = part[0].verdict not in ("identical", "not_compared") and len(self.primary) <= SPELLED_OUT
+        return written and len({verdict.problem for verdict in part}) > 1
+
+    def _label(self, verdict: Verdict, part: Sequence[Verdict]) -> str:
+        if not self._labelled(part):
+            return ""
+        return (
+            f" on {verdict.problem}" if len({v.arm for v in part}) == 1 else f" for {verdict.arm} on {verdict.problem}"
+        )
 
     def _limit(self, words: str) -> str:
         if not self.margin:
@@ -230,13 +274,11 @@ class _Answer:
             return f"{one} and {other} are {word}{where} ({self._range(verdict)} for {one})"
         return f"{one} is also better than {other}{where} ({self._amount(verdict)} {self._way(1)})"
 
-    def _names(self, group: Sequence[Verdict]) -> str:
-        if len(group) > SPELLED_OUT:
-            return f"{len(group)} of {len(self.primary)} comparisons"
-        if len(self.problems) == 1:
-            return listed([verdict.arm for verdict in group])
-        arms = dict.fromkeys(verdict.arm for verdict in group)
-        return listed([f"{arm} on {listed([v.problem for v in group if v.arm == arm])}" for arm in arms])
+    def _names(self, part: Sequence[Verdict]) -> str:
+        arms, compared = dict.fromkeys(v.arm for v in part), {verdict.arm for verdict in self.primary}
+        if self._mixed(part):
+            return f"in {len(part)} of {len(self.primary)} comparisons the arm"
+        return listed(list(arms)) if len(arms) <= SPELLED_OUT else f"{len(arms)} of {len(compared)} arms"
 
     # Numbers. Written is the metric's own direction; stored is positive for better.
 
@@ -247,6 +289,8 @@ class _Answer:
         way = self._way(group[0].delta or 0.0)
         if len(self.primary) > SPELLED_OUT:
             return f"at least {self.metric.roughly(min(map(_nearest, group)))} {way}"
+        if self._labelled(group):
+            return listed([f"{self._amount(verdict)} {way}{self._label(verdict, group)}" for verdict in group])
         return f"{listed([self._amount(verdict) for verdict in group])} {way}"
 
     def _amount(self, verdict: Verdict) -> str:
@@ -259,9 +303,11 @@ class _Answer:
 
     def _ranges(self, group: Sequence[Verdict]) -> str:
         if len(self.primary) > SPELLED_OUT:
-            far = self.metric.roughly(max(map(_farthest, group)))
-            return f"{far} lower to {far} higher"
-        return listed([self._range(verdict) for verdict in group], "or from")
+            ends = [(verdict.lo or 0.0, verdict.hi or 0.0) for verdict in group]
+            lo, hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
+            worst, best = (f"{self.metric.roughly(abs(end))} {self._way(end)}" for end in (lo, hi))
+            return f"{worst} to {best}"
+        return listed([self._range(verdict) + self._label(verdict, group) for verdict in group], "or from")
 
     def _range(self, verdict: Verdict) -> str:
         assert verdict.lo is not None
@@ -281,7 +327,3 @@ def _verb(group: Sequence[Verdict]) -> str:
 
 def _nearest(verdict: Verdict) -> float:
     return min(abs(verdict.lo or 0.0), abs(verdict.hi or 0.0))
-
-
-def _farthest(verdict: Verdict) -> float:
-    return max(abs(verdict.lo or 0.0), abs(verdict.hi or 0.0))

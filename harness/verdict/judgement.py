@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from harness.suite_checks import lacking_controls
+
 if TYPE_CHECKING:
     from harness.hookspecs import Plain
     from harness.suite import Setting, Suite
@@ -60,7 +62,7 @@ class Verdict:
     split: str
     setting: str
     claim: str
-    """`method`, `setting`, or `defaults` where nothing was tuned."""
+    """`method`, `setting`; where nothing was tuned `given`, or `defaults` if the suite gives the arms no option."""
     paired: bool
     paired_on: str
     """The seed streams that both arms share in a replicate."""
@@ -74,7 +76,7 @@ class Verdict:
     hi: float | None
     level: float
     method: str
-    """`paired t`, `Welch t`, or `none`."""
+    """`paired t`, `paired t of checkpoint means`, `Welch t`, ..., or `none`."""
     p_t: float | None
     p_holm: float | None
     p_signflip: float | None
@@ -130,10 +132,16 @@ class Context:
     problems: tuple[str, ...]
     arms: tuple[str, ...]
     trials: int
-    """Of each study; 0: every arm at its parts' defaults."""
+    """Of each study; 0: every arm as the suite gives it, else at its parts' defaults."""
     noun: str = "arm"
     """What the arms are: `optimizer`, `model`, `strategy`, ... where they differ in nothing else."""
     split: str = "test"
+    checkpoints: int | None = None
+    """Trained networks that the runs start from, replicate r from checkpoint r mod so many; None: from chance."""
+    lacks: tuple[str, ...] = ()
+    """Controls of a fine-tuning suite that no arm is, by `controls = false`."""
+    untuned: Literal["given", "defaults"] = "defaults"
+    """What runs without tuning show: arms with options that the suite gives, or none but the parts' defaults."""
 
     @property
     def setting(self) -> str:
@@ -149,7 +157,26 @@ def context_of(suite: Suite) -> Context:
         arms=suite.arms,
         trials=suite.tuning.trials,
         noun=_noun(suite),
+        checkpoints=checkpoints_of(suite),
+        lacks=() if suite.source is None else lacking_controls(setting.values for setting in suite.settings),
+        untuned=_untuned(suite),
     )
+
+
+def checkpoints_of(suite: Suite) -> int | None:
+    """Trained networks that the suite's runs start from; None where they start from chance."""
+    return None if suite.source is None else int(suite.source.replicates)
+
+
+def averaged_over(checkpoints: int | None, *, replicates: int) -> int | None:
+    """Checkpoints, where several replicates start from each of several: values are averaged within one first."""
+    return checkpoints if checkpoints is not None and 1 < checkpoints < replicates else None
+
+
+def _untuned(suite: Suite) -> Literal["given", "defaults"]:
+    """Whether the suite gives an option of that which its arms differ in."""
+    differing = _differing(suite)
+    return "given" if any(differing & setting.given for setting in suite.settings) else "defaults"
 
 
 def shared_streams(suite: Suite, *, problem: str, arm: str, baseline: str) -> str:
@@ -167,10 +194,16 @@ def _setting(suite: Suite, problem: str, arm: str) -> Setting:
     return next(setting for setting in suite.settings if (setting.problem, setting.arm) == (problem, arm))
 
 
-def _noun(suite: Suite) -> str:
+def _differing(suite: Suite) -> set[str]:
+    """Keys of [problem] of which some arm has another value than the baseline."""
     differing: set[str] = set()
     for setting in suite.settings:
         mine, other = setting.values, _setting(suite, setting.problem, suite.compare.baseline).values
         differing |= {key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key)}
+    return differing
+
+
+def _noun(suite: Suite) -> str:
+    differing = _differing(suite)
     kinds = {"dataset", "model", "loss", "optimizer", "schedule", "strategy", "augmentation"}
     return differing.pop() if len(differing) == 1 and differing <= kinds else "arm"

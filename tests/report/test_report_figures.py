@@ -244,6 +244,22 @@ def test_curves_of_a_suite_in_steps_run_over_steps() -> None:
     assert set(frame["x_unit"]) == {"steps"}
 
 
+def test_the_caption_of_curves_counts_the_final_runs_that_early_stopping_ended() -> None:
+    findings = synthetic.findings()
+    runs = findings.tables["runs"]
+    runs["stopped_early"] = (runs["arm"] == "adam") & runs["replicate"].isin([0, 3])
+    tuned = (runs["phase"] == "final") & (runs["setting"] == "tuned") & (runs["problem"] == PROBLEM)
+    assert runs[tuned & runs["stopped_early"]].shape[0] == 2  # the flag is also set in runs that are not drawn
+    drawn = curves.curves(View(findings), PROBLEM)
+    assert drawn is not None
+    words = "Early stopping ended 2 of 5 runs of adam; from there on a median is over the runs that went on."
+    assert words in drawn.caption
+    runs["stopped_early"] = False
+    drawn = curves.curves(View(findings), PROBLEM)
+    assert drawn is not None
+    assert "Early stopping" not in drawn.caption
+
+
 def test_history_draws_trials_and_the_best_so_far(view: View) -> None:
     frame, figure = drawn("history", view)
     axes, rows = figure.axes[2], frame[frame["arm"] == "adam"]

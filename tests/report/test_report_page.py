@@ -424,6 +424,37 @@ def test_what_is_searched_is_not_held_equal() -> None:
     assert "batch size 64" in said(asked(trials=0, untuned=False))["Held equal"]
 
 
+def test_the_scope_tells_what_each_arm_is_and_leaves_out_what_is_searched() -> None:
+    view = asked()
+    sgd, momentum, adam = (f"{arm}: optimizer {arm}" for arm in view.arms)
+    assert said(view)["Arms"] == f"{sgd}; {momentum}; {adam}"
+    view.suite.settings[0].values["regularisation"] = {"l1": 0.0, "l2": 0.1}
+    assert said(view)["Arms"] == f"{sgd}, regularisation (l1 0, l2 0.1); {momentum}; {adam}"
+
+
+def test_options_of_a_part_that_arms_differ_in_are_told_apart_from_those_that_they_share() -> None:
+    view = asked()
+    for setting in view.suite.settings:
+        setting.values["optimizer"] = {"use": "sgd", "momentum": 0.9, "nesterov": setting.arm == "adam"}
+    scope = said(view)
+    assert scope["Arms"].endswith("adam: optimizer (nesterov yes)")
+    assert "optimizer sgd (momentum 0.9)" in scope["Held equal"]
+
+
+def test_the_scope_tells_every_size_of_the_training_set() -> None:
+    view = asked(problems=("a", "b"))
+    view.suite.settings[-1].values["train_examples"] = 1500
+    assert said(view)["Split"].startswith("1,500 or 6,000 training examples; ")
+
+
+def test_an_interval_of_a_share_that_reaches_beyond_all_of_it_is_told_with_what_it_means() -> None:
+    view = asked()
+    words = "An interval that reaches beyond 0 or 100 % tells of single runs far from the others"
+    assert words not in results.summary(view).caption
+    view.findings.tables["summary"].loc[0, "hi"] = 1.04
+    assert words in results.summary(view).caption
+
+
 def test_a_unit_of_n_has_a_study_only_when_tuned() -> None:
     assert said(asked())["Unit of n"] == "one replicate: its own split, tuning study and seeds; 5 planned"
     assert said(asked(trials=0, untuned=False))["Unit of n"] == "one replicate: its own split and seeds; 5 planned"

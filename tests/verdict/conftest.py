@@ -63,6 +63,7 @@ def judge(
     metric: Measure = ACCURACY,
     trials: int = 12,
     noun: str = "optimizer",
+    at: Any = "defaults",
     primary: Sequence[str] | None = None,
     paired_on: PairedOn = ALL_STREAMS,
     seed: int = 0,
@@ -71,7 +72,7 @@ def judge(
     """All verdicts of a suite whose first arm is the baseline."""
     declared = tuple(arms[1:]) if primary is None else tuple(primary)
     asked = Compare(metric=metric.name, baseline=arms[0], primary=declared, **chosen)
-    context = Context("Which is better?", tuple(problems), tuple(arms), trials, noun)
+    context = Context("Which is better?", tuple(problems), tuple(arms), trials, noun, untuned=at)
     return compare(finals, suite_compare=asked, metric=metric, seed=seed, context=context, paired_on=paired_on)
 
 

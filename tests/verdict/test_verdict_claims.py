@@ -43,11 +43,17 @@ def curve(finals, values, split="validation", metric="accuracy"):
 
 def judged(finals, *claims, curves=None, problems=("mnist-cnn",), metric=ACCURACY, epochs=None):
     settings = [
-        SimpleNamespace(problem=problem, arm="sgd", values={"dataset": "mnist", "epochs": (epochs or {}).get(problem)})
+        SimpleNamespace(
+            problem=problem,
+            arm="sgd",
+            values={"dataset": "mnist", "epochs": (epochs or {}).get(problem)},
+            given=frozenset(),
+        )
         for problem in problems
     ]
     suite = SimpleNamespace(
         claims=claims,
+        source=None,
         settings=settings,
         question="?",
         tuning=SimpleNamespace(trials=0),

@@ -24,10 +24,10 @@ def arms_of(kit, shifts):
     return values
 
 
-def line(kit, finals, arms, *, problems=("mnist-cnn",), metric=None, trials=6, **chosen):
+def line(kit, finals, arms, *, problems=("mnist-cnn",), metric=None, trials=6, at="defaults", **chosen):
     metric = metric or kit.accuracy
-    verdicts = kit.judge(finals, arms=arms, problems=problems, metric=metric, trials=trials, **chosen)
-    context = Context("Which is better?", tuple(problems), tuple(arms), trials, "optimizer")
+    verdicts = kit.judge(finals, arms=arms, problems=problems, metric=metric, trials=trials, at=at, **chosen)
+    context = Context("Which is better?", tuple(problems), tuple(arms), trials, "optimizer", untuned=at)
     return headline(verdicts, metric=metric, context=context)
 
 
@@ -125,6 +125,10 @@ def test_many_arms_are_summed_up_with_the_ends_of_their_intervals(kit):
     assert "up0, up1, up2 and up3 are better than sgd: test accuracy at least 2." in text
     assert "down0, down1 and down2 are worse than sgd: test accuracy at least 2." in text
     assert "it is not decided whether level is better or worse than sgd: a test accuracy anywhere from" in text
+    level = next(
+        v for v in verdicts_of(kit, {**up, **{f"down{i}": -0.03 for i in range(3)}, "level": 0.0}) if v.arm == "level"
+    )
+    assert f"from {-100 * level.lo:.2f} pp lower to {100 * level.hi:.2f} pp higher fits" in text
     assert "99.38 % intervals with sgd, adjusted for 8 comparisons" in text
 
 
@@ -146,16 +150,39 @@ def two_problems(kit, first, second):
 def test_problems_are_kept_apart(kit):
     text = two_problems(kit, {"adam": 0.03}, {"adam": 0.0})
     assert text.startswith(
-        "On a and b, tuned alike with 6 trials each, adam on a is better than sgd: test accuracy 3.06 pp"
+        "On a and b, tuned alike with 6 trials each, on a, adam is better than sgd: test accuracy 3.06 pp"
     )
-    assert "; it is not decided whether adam on b is better or worse than sgd: a test accuracy anywhere from" in text
+    assert "; on b, it is not decided whether adam is better or worse than sgd: a test accuracy anywhere from" in text
+
+
+def test_one_arm_is_one_on_several_problems_and_each_number_names_its_problem(kit):
+    text = two_problems(kit, {"adam": -0.03}, {"adam": -0.02})
+    assert text == (
+        "On a and b, tuned alike with 6 trials each, adam is worse than sgd: test accuracy 2.94 pp (2.76 to 3.12) "
+        "lower on a and 1.94 pp (1.76 to 2.12) lower on b (97.5 % intervals with sgd, adjusted for 2 comparisons; "
+        "5 paired replicates)."
+    )
+
+
+def test_several_arms_on_several_problems_are_named_with_each_number(kit):
+    text = two_problems(kit, {"adam": 0.0, "lion": 0.0}, {"adam": 0.0, "lion": 0.0})
+    assert "whether adam and lion are better or worse than sgd: a test accuracy anywhere from" in text
+    ranges = text.split(" anywhere from ")[1].split(" fits these runs")[0].replace(" or from", ",").split(", ")
+    assert [each.split(" for ")[1] for each in ranges] == ["adam on a", "lion on a", "adam on b", "lion on b"]
+
+
+def test_many_comparisons_on_problems_of_their_own_are_counted(kit):
+    shifts = [{f"o{i}": 0.0 if i == at else 0.03 for i in range(5)} for at in range(2)]
+    text = two_problems(kit, *shifts)
+    assert "in 8 of 10 comparisons the arm is better than sgd: test accuracy at least 2." in text
+    assert "on a, it is not decided whether o0 is better or worse than sgd" in text
+    assert "on b, it is not decided whether o1 is better or worse than sgd" in text
 
 
 def test_best_is_said_per_problem(kit):
     text = two_problems(kit, {"adam": 0.03, "lion": 0.0}, {"adam": -0.03, "lion": 0.03})
-    assert (
-        "adam is the best of 3 on a and lion is the best of 3 on b; adam on a and lion on b are better than sgd" in text
-    )
+    assert "adam is the best of 3 on a and lion is the best of 3 on b; on a, adam is better than sgd: test" in text
+    assert "; on b, lion is better than sgd: test accuracy" in text
 
 
 @pytest.mark.parametrize(
@@ -193,12 +220,17 @@ def test_arms_that_are_one_computation_are_called_so(kit):
 
 
 def test_budget_is_in_the_opening(kit):
-    assert one(kit, {"adam": 0.02}, trials=0).startswith("On mnist-cnn, with everything at its defaults, adam is")
+    assert one(kit, {"adam": 0.02}, trials=0).startswith("On mnist-cnn, with each optimizer at its defaults, adam is")
     assert "tuned alike in one study of 6 trials each, adam is" in one(kit, {"adam": 0.02}, claim="setting")
+    given = one(kit, {"adam": 0.02}, trials=0, at="given")
+    assert given.startswith("On mnist-cnn, with each optimizer as the suite gives it, adam is")
 
 
 def test_without_a_primary_arm_nothing_was_compared(kit):
     assert headline([], metric=kit.accuracy, context=Context("?", (), (), 0)).startswith("Nothing was compared")
+    one = Context("?", ("mnist-cnn",), ("sgd",), 0)
+    said = headline([], metric=kit.accuracy, context=one)
+    assert said == "Nothing was compared: the suite has one arm, sgd."
 
 
 def verdicts_of(kit, shifts, **chosen):

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from harness.registry import load_catalog
+from harness.suite import load
 from harness.verdict import Context, context_of, shared_streams
 
 
@@ -15,6 +17,7 @@ class FakeSetting:
     problem: str
     arm: str
     values: dict[str, Any]
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class FakeSuite:
     arms: tuple[str, ...] = ("sgd", "adam")
     problems: tuple[str, ...] = ("mnist",)
     question: str = "Which?"
+    source: Any = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,25 @@ def test_the_judged_setting_is_given_where_nothing_is_tuned(kit):
 )
 def test_arms_share_the_streams_of_what_they_have_in_common(kit, patch, streams):
     assert shared_streams(suite(kit, **patch), problem="mnist", arm="adam", baseline="sgd") == streams
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ({"optimizer": "sgd"}, {"optimizer": "adam"}, "defaults"),
+        ({"optimizer": {"use": "sgd", "lr": 0.1}}, {"optimizer": "adam"}, "given"),
+        ({}, {"batch_size": 40}, "given"),
+        ({}, {"model": {"width": 8}}, "given"),
+        ({"regularisation": "none"}, {"regularisation": {"l2": 0.1}}, "given"),
+        ({}, {"schedule": "cosine"}, "defaults"),
+    ],
+)
+def test_arms_are_at_their_defaults_only_where_the_suite_gives_no_option_that_they_differ_in(project, one, other, said):
+    # What is equal in all arms does not count: each of these suites gives the width of its network.
+    arms = [{"name": "one", **one}, {"name": "other", **other}]
+    model = {"use": "line", "width": 4}
+    project.write(suite={"problem.model": model, "arms": None, "arm": arms, "compare.baseline": "one"})
+    assert context_of(load(project.folder / "suite.toml", load_catalog())).untuned == said
 
 
 def test_a_verdict_knows_its_error_rate(kit):

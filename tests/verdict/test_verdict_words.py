@@ -123,6 +123,13 @@ def test_defaults_do_not_cover_tuning(kit):
     assert "Covers split, initialisation and order; not tuning, the choice of test set" in text
 
 
+def test_arms_with_options_that_the_suite_gives_are_not_called_at_their_defaults(kit):
+    text = sentence_of(kit, trials=0, at="given")
+    assert "each optimizer as the suite gives it, adam is better" in text
+    assert "claim: as given)" in text
+    assert "default" not in text
+
+
 def test_the_test_set_is_in_the_scope_with_its_standard_error(kit):
     values = {"sgd": [0.92, 0.91, 0.93], "adam": [0.93, 0.92, 0.91]}
     for size, text in ((1000, "(1,000 examples: binomial standard error 0.86 pp)"), (10_000, "0.27 pp)")):
