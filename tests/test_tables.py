@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -426,3 +427,16 @@ def test_times_of_overlapped_runs_and_of_mixed_machines_cannot_be_compared(tmp_p
     plan = a_plan(tmp_path)
     walk = Coordinator(plan, Store(tmp_path / "r"), executor=Mixed()).run()
     assert tables.build(plan, walk)["cost"]["comparable"].tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "counted"),
+    [("diverged", None, 0.5), ("not_applicable", "no norm layer", None), ("crashed", "source_failed: oom", None)],
+)
+def test_a_run_that_says_nothing_of_its_arm_does_not_count_at_the_floor(status, reason, counted):
+    metric = SimpleNamespace(name="accuracy", extra={"floor": "chance"})
+    plan = SimpleNamespace(facts={"p": SimpleNamespace(classes=2)}, tested=lambda problem: 100)
+    result = {"status": status, "reason": reason, "evaluations": []}
+    label = SimpleNamespace(problem="p", arm="a", setting="tuned", replicate=0)
+    row = tables._final(plan, SimpleNamespace(label=label, result=result, run_id="r"), metric)
+    assert (row["value"], row["counted"], row["status"]) == (None, counted, status)

@@ -18,8 +18,8 @@ from harness.report.view import COLOURS, View, short
 from harness.verdict.format import count
 
 COLUMNS = ["problem", "setting", "arm", "block", "parameters", "trained", "drift", "low", "high", "n"]
-HIGH, LARGEST, LEAST = 0.36, 1.15, 0.42
-"""Inches: height of a row, largest and least width of a cell."""
+HIGH, LARGEST, LEAST, ROOM = 0.36, 1.15, 0.42, 0.28
+"""Inches: height of a row, largest width of a cell, least width of one with a number, and room for a block's number."""
 DECADES = 3
 """Below the largest change by so many powers of ten a cell has the lightest shade."""
 LEVELS, DARKEST, LIGHT_TEXT = 8, 0.95, 0.72
@@ -67,7 +67,7 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
     arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
     blocks = sorted(set(frame["block"].astype(int)))
     left = 0.35 + 0.082 * max(len(short(arm)) for arm in arms)
-    cell = max(LEAST / 2, min(LARGEST, (WIDTH - left - 0.1) / len(blocks)))
+    cell = min(LARGEST, (WIDTH - left - 0.1) / len(blocks))
     figure = canvas(0.1 + HIGH * len(arms) + 0.62)
     axes = place(figure, left, 0.1, cell * len(blocks), HIGH * len(arms))
     axes.set(xlim=(0, len(blocks)), ylim=(len(arms), 0))
@@ -79,8 +79,9 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
             for _, one in frame[frame["arm"] == arm].iterrows():
                 _cell(axes, one, column[int(one["block"])], row, largest=float(largest), wide=cell >= LEAST)
     axes.hlines(range(1, len(arms)), 0, len(blocks), color=PAPER, linewidth=1.6, zorder=4)
-    axes.vlines(range(1, len(blocks)), 0, len(arms), color=PAPER, linewidth=1.6, zorder=4)
-    labels = [str(block) for block in blocks]
+    axes.vlines(range(1, len(blocks)), 0, len(arms), color=PAPER, linewidth=min(1.6, 8 * cell), zorder=4)
+    step = math.ceil(ROOM / cell)
+    labels = [str(block) if at % step == 0 else "" for at, block in enumerate(blocks)]
     if len(blocks) > 1 and cell >= 2 * LEAST:
         labels[0], labels[-1] = f"{labels[0]} (input)", f"{labels[-1]} (head)"
     category_ticks(axes.xaxis, labels, size=9.0 if cell >= LEAST else 7.0)
@@ -95,7 +96,8 @@ def _cell(axes: Axes, one: pd.Series, x: int, y: int, *, largest: float, wide: b
     drift, frozen = float(one["drift"]), int(one["trained"]) == 0
     shade = 0.0 if frozen else shade_of(drift, largest)
     if frozen:
-        axes.add_patch(PathPatch(_hatching(x, y), edgecolor=MUTED, facecolor="none", linewidth=0.7, zorder=2))
+        hatching = _hatching(x, y, lines=5 if wide else 2)
+        axes.add_patch(PathPatch(hatching, edgecolor=MUTED, facecolor="none", linewidth=0.7, zorder=2))
     elif shade:
         corners = [(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1), (x, y)]
         axes.add_patch(PathPatch(Outline(corners), facecolor=to_rgba(COLOUR, shade), linewidth=0, zorder=2))
@@ -120,7 +122,7 @@ def _text(drift: float) -> str:
     return f"{drift:.0f}" if drift >= 10 else f"{drift:.2g}" if drift >= 0.001 else f"{drift:.0e}".replace("e-0", "e-")
 
 
-def _hatching(x: int, y: int, *, lines: int = 5) -> Outline:
+def _hatching(x: int, y: int, *, lines: int) -> Outline:
     """Parallel diagonals across the unit square at (x, y)."""
     vertices, codes = [], []
     for at in np.linspace(-1, 1, 2 * lines + 1)[1:-1]:
