@@ -69,10 +69,10 @@ def curves(view: View, problem: str) -> Chart | None:
 def _stopped(view: View, problem: str) -> str:
     """How many runs early stopping ended, since a median is over fewer runs after that; empty where it ended none."""
     runs = _finals(view, problem)
-    ended = runs[runs["stopped_early"].eq(True)].groupby("arm").size() if "stopped_early" in runs else ()
-    counted = [
-        f"{ended[arm]} of {count(int((runs['arm'] == arm).sum()), 'run')} of {arm}" for arm in view.arms if arm in ended
-    ]
+    if "stopped_early" not in runs:
+        return ""
+    ended, all_of = runs[runs["stopped_early"].eq(True)]["arm"].value_counts(), runs["arm"].value_counts()
+    counted = [f"{ended[arm]} of {count(int(all_of[arm]), 'run')} of {arm}" for arm in view.arms if arm in ended]
     if not counted:
         return ""
     return f"Early stopping ended {listed(counted)}; from there on a median is over the runs that went on. "
