@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PARALLEL = --numprocesses auto --dist worksteal --benchmark-disable --ignore tests/benchmarks
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test test-slow test-faults bench lint format clean
+.PHONY: run test test-slow test-faults test-peers bench lint format clean
 
 run: $(VENV)/.run  ## install, then the main job: the report of suites/optimizers.toml
 	@$(BIN)/harness run $(SUITE); code=$$?; test $$code -eq 1 || exit $$code  # 1: done, and some runs diverged
@@ -19,6 +19,9 @@ test-slow: $(VENV)/.test  ## the tests that take minutes
 
 test-faults: $(VENV)/.test  ## kills, full disks, signals and damage at every point, with strace
 	$(BIN)/python -m pytest -s --benchmark-disable --durations=15 tests/faults
+
+test-peers: $(VENV)/.peers  ## LoRA against PEFT, layer decay against timm
+	$(BIN)/python -m pytest -q -rs --benchmark-disable tests/test_strategies_peers.py
 
 bench: $(VENV)/.bench  ## the benchmarks, 15 minutes on a machine that does nothing else
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name
@@ -42,6 +45,10 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable ".[test]"
 	@touch $@ $(VENV)/.run
+
+$(VENV)/.peers: pyproject.toml | $(VENV)/bin/python
+	$(PIP) --editable ".[transfer-tests]"
+	@touch $@ $(VENV)/.test $(VENV)/.run
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 	$(PIP) --editable ".[bench]"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Schedule,
         Splits,
         Strategy,
+        Weights,
         hookimpl,
     )
     from harness.results import load
@@ -51,6 +52,7 @@ _CONTRACT = (
     "Schedule",
     "Splits",
     "Strategy",
+    "Weights",
     "hookimpl",
 )
 _HOMES = {

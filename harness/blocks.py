@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -35,6 +37,10 @@ class Trace:
     """Size of the second axis of what it returned, where that was one tensor."""
     used: set[int] = field(default_factory=set)
     """Identities of the tensors that any operation read."""
+    followed: list[tuple[str, str]] = field(default_factory=list)
+    """Layers whose output went into a batch or instance normalisation as it was, each with the name of that."""
+    latest: tuple[str, torch.Tensor] | None = None
+    """The layer that returned last, and what."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,22 @@ class BlockMap:
     """Last block in which the module, or anything inside it, was called."""
     unused: tuple[str, ...]
     """Parameters that the pass did not read."""
+    outputs: int | None = None
+    """K of the network's outputs (N, K), where they were one such tensor."""
+    followed: tuple[tuple[str, str], ...] = ()
+    """Names of layers whose output goes into a batch or instance normalisation as it is, and the name of that."""
+    of_parameter: Mapping[str, int] = field(default_factory=dict)
+    """Block of each parameter of the backbone, where the model says it by regular expressions."""
 
-    def block(self, path: str) -> int:
-        """The block of what the module of that name owns: its own, or that of the nearest ancestor that was called."""
+    def block(self, path: str, attr: str = "") -> int:
+        """The block of what the module of that name owns: its own, or that of the nearest ancestor that was called.
+
+        Where the model says which of its parameters lie where, `attr` tells them apart.
+        """
         if _inside(path, self.head):
             return self.n_blocks - 1
-        return self.of_owner[_called(path, self.of_owner)]
+        said = self.of_parameter.get(_original(path, attr))
+        return self.of_owner[_called(path, self.of_owner)] if said is None else said
 
     def last_block(self, path: str) -> int:
         """The last block in which the module of that name, or anything inside it, has a part."""
@@ -74,37 +90,56 @@ def trace(model: nn.Module, example: torch.Tensor) -> Trace:
         stack.enter_context(torch.no_grad())
         stack.enter_context(_Reading(found.used))
         model(example)
+    found.latest = None
     return found
 
 
-def map_blocks(model: nn.Module, example: torch.Tensor, *, head: str | None, stages: int | Literal["all"]) -> BlockMap:
+def map_blocks(
+    model: nn.Module,
+    example: torch.Tensor,
+    *,
+    head: str | None,
+    stages: int | Literal["all"],
+    patterns: Sequence[str] = (),
+) -> BlockMap:
     """Each module that owns parameters opens a block; norm layers join the block before them.
 
     Parameters of modules that are never called themselves (attention's output projection, a class token) join the
     nearest ancestor that is. Beyond `stages` blocks those of the backbone are merged into `stages - 1` contiguous
     pieces, at most 1 apart in size, larger ones first.
 
+    Args:
+        patterns: blocks of the backbone as the model gives them, from the input side: regular expressions, of which
+            each parameter's dotted name matches exactly one from its beginning.
+
     Raises:
-        PluginError: there is no module of the name `head`, or no layer can be told to be the head.
+        PluginError: there is no module of the name `head`, no layer can be told to be the head, or the patterns do not
+            fit the parameters or the order of execution.
     """
     seen = trace(model, example)
     head = _find_head(model, seen, head)
-    openers = _openers(model, seen, head)
-    sizes = _stage_sizes(len(openers), stages)
+    groups = _match(model, head, seen, patterns)
+    opened = _opened(model, seen, head, groups)
+    sizes = _stage_sizes(len(patterns) or len(opened), stages)
     stage_of = [stage for stage, size in enumerate(sizes) for _ in range(size)]
-    opened = [seen.first[name] for name in openers]
-    n_blocks = len(sizes) + 1
+    calls, n_blocks = [call for call, _ in opened], len(sizes) + 1
 
     def at(name: str, call: int) -> int:
         if _inside(name, head):
             return n_blocks - 1
         # What comes before the first parameter, such as dropout of the inputs, counts to the first block.
-        return stage_of[max(bisect.bisect_right(opened, call) - 1, 0)] if openers else 0
+        return stage_of[opened[max(bisect.bisect_right(calls, call) - 1, 0)][1]] if opened else 0
 
-    of_owner = {name: at(name, call) for name, call in seen.first.items()}
-    reach = _reach({name: at(name, call) for name, call in seen.last.items()})
-    unused = tuple(name for name, tensor in model.named_parameters() if id(tensor) not in seen.used)
-    return BlockMap(n_blocks, head, of_owner, reach, unused)
+    return BlockMap(
+        n_blocks,
+        head,
+        of_owner={name: at(name, call) for name, call in seen.first.items()},
+        reach=_reach({name: at(name, call) for name, call in seen.last.items()}),
+        unused=tuple(name for name, tensor in model.named_parameters() if id(tensor) not in seen.used),
+        outputs=seen.widths.get(""),
+        followed=tuple(seen.followed),
+        of_parameter={_dotted(path, attr): stage_of[group] for (path, attr), group in groups.items()},
+    )
 
 
 def own_parameters(model: nn.Module, head: str) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:
@@ -123,11 +158,15 @@ def _note_call(found: Trace, name: str, module: nn.Module, inputs: Any) -> None:
     found.first.setdefault(name, found.calls)
     found.last[name] = found.calls
     found.calls += 1
+    if isinstance(module, _NormBase) and found.latest is not None and inputs and inputs[0] is found.latest[1]:
+        found.followed.append((found.latest[0], name))
 
 
 def _note_width(found: Trace, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
     if isinstance(output, torch.Tensor) and output.dim() >= 2:
         found.widths[name] = output.shape[1]
+    if _owns_parameters(module) and isinstance(output, torch.Tensor):
+        found.latest = (name, output)
 
 
 @contextlib.contextmanager
@@ -180,16 +219,72 @@ def _find_head(model: nn.Module, seen: Trace, named: str | None) -> str:
     return last
 
 
-def _openers(model: nn.Module, seen: Trace, head: str) -> list[str]:
-    """Names of the modules that open a block of the backbone, in order of execution."""
+def _opened(model: nn.Module, seen: Trace, head: str, groups: Mapping[tuple[str, str], int]) -> list[tuple[int, int]]:
+    """When each block of the backbone was opened, as a count of calls, and which it is; blocks by `groups`, if any."""
+    if groups:
+        owners: dict[int, int] = {}
+        for (path, _), group in groups.items():
+            call = seen.first[_called(path, seen.first)]
+            owners[call] = min(group, owners.get(call, group))
+        return sorted(owners.items())
     found = {
         _called(path, seen.first)
         for path, _, _, tensor in own_parameters(model, head)
         # What is never used, such as a branch for training only, opens no block of its own.
         if not _inside(path, head) and (path in seen.first or id(tensor) in seen.used)
     }
-    owners = sorted(found, key=seen.first.__getitem__)
-    return [name for place, name in enumerate(owners) if place == 0 or not _is_norm(model, name)]
+    called = sorted(found, key=seen.first.__getitem__)
+    openers = [name for place, name in enumerate(called) if place == 0 or not _is_norm(model, name)]
+    return [(seen.first[name], block) for block, name in enumerate(openers)]
+
+
+def _match(model: nn.Module, head: str, seen: Trace, patterns: Sequence[str]) -> dict[tuple[str, str], int]:
+    """Which pattern each parameter of the backbone matches, by path and attribute; nothing without patterns.
+
+    Raises:
+        PluginError: a parameter matches none or several, a pattern none, or patterns are not in order of execution.
+    """
+    if not patterns:
+        return {}
+    place, found = f"blocks of {type(model).__name__}", dict[tuple[str, str], int]()
+    compiled = [_compiled(pattern, place) for pattern in patterns]
+    for path, _, attr, _ in own_parameters(model, head):
+        if not _inside(path, head):
+            name = _dotted(path, attr)
+            fitting = [group for group, pattern in enumerate(compiled) if pattern.match(name)]
+            if len(fitting) != 1:
+                which = ", ".join(repr(patterns[group]) for group in fitting) or "none of them"
+                raise PluginError(f"{place}: each parameter must match exactly one pattern, '{name}' matches {which}")
+            found[path, attr] = fitting[0]
+    if idle := [pattern for group, pattern in enumerate(patterns) if group not in found.values()]:
+        raise PluginError(f"{place}: {idle[0]!r} matches no parameter of the backbone")
+    begun = [
+        min(seen.first[_called(path, seen.first)] for (path, _), group in found.items() if group == one)
+        for one in range(len(patterns))
+    ]
+    for one, (before, after) in enumerate(itertools.pairwise(begun)):
+        if after < before:
+            raise PluginError(
+                f"{place}: patterns must be in order of execution; {patterns[one + 1]!r} runs before {patterns[one]!r}"
+            )
+    return found
+
+
+def _compiled(pattern: str, place: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise PluginError(f"{place}: {pattern!r} is no regular expression: {error}") from error
+
+
+def _dotted(path: str, attr: str) -> str:
+    return f"{path}.{attr}" if path else attr
+
+
+def _original(path: str, attr: str) -> str:
+    """Name of the parameter, or of the one that it is a parametrization of."""
+    owner, found, rest = path.partition("parametrizations.")
+    return _dotted(owner.rstrip("."), rest.partition(".")[0]) if found else _dotted(path, attr)
 
 
 def _owns_parameters(module: nn.Module) -> bool:

@@ -52,7 +52,7 @@ class PartInfo:
     summary: str = ""
     """First line of the callable's docstring."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of one kind only: a metric's direction, unit, floor and ceiling, a model's head."""
+    """Fields of one kind only: a metric's direction, unit, floor and ceiling, a model's head and published weights."""
 
     def to_plain(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -133,8 +133,9 @@ class Catalog:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that a person most likely meant, if any is near."""
-    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return found[0] if found else None
+    spelled = {one.lower(): one for one in known}
+    found = difflib.get_close_matches(word.lower(), list(spelled), n=1, cutoff=0.6)
+    return spelled[found[0]] if found else None
 
 
 def few_names(word: str, known: Sequence[str], command: str = "") -> str:

@@ -16,10 +16,10 @@ from typing import Any
 
 from harness.locations import may_download
 
-DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0}
-"""By question: an import is short, but a large data set takes its time; a price bounds its own work."""
+DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0, "outline": 60.0, "weights": 600.0}
+"""By question: an import is short, but large data and weights take their time; a price bounds its own work."""
 DOWNLOAD_SECONDS = 86400.0
-"""For a data set that may have to be downloaded first."""
+"""For a data set, or weights, that may have to be downloaded first."""
 _STARTUP_SECONDS = 60.0
 
 
@@ -76,7 +76,7 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float 
 
 
 def _deadline_seconds(kind: str) -> float:
-    return DOWNLOAD_SECONDS if kind == "data" and may_download() else DEADLINES_SECONDS[kind]
+    return DOWNLOAD_SECONDS if kind in ("data", "weights") and may_download() else DEADLINES_SECONDS[kind]
 
 
 def _next_answer(lines: queue.Queue[str | None], process: subprocess.Popen[bytes], deadline_seconds: float) -> Any:

@@ -31,6 +31,30 @@ _RUN = (
     _c("replicate", "integer", "number of the replicate, from 0"),
 )
 
+# Empty in a suite without [source]; what needs the test set, or costs time, in tuning runs too.
+_TRANSFER = (
+    _c("source_run?", "string", "run that trained what this one starts from; empty for published weights"),
+    _c("source_sha256?", "string", "SHA-256 of the file that those weights lie in"),
+    _c("selection?", "string", "SHA-256 of names and multipliers of what was trained, phase by phase"),
+    _c("phases?", "string", "JSON list of the phases: name, first step (from 0) and end"),
+    _c("trainable_share?", "number", "parameters that were trained, the most over the phases, of all while training"),
+    _c("worst_class_accuracy?", "number", "accuracy on the test examples of the class where it is lowest"),
+    _c("start_accuracy?", "number", "test accuracy of the weights that the run started from; only for a kept head"),
+    _c(
+        "forgetting_kept?",
+        "number",
+        "accuracy that was lost on the source's test set, with the source's head; empty for a random start",
+    ),
+    _c("forgetting_refit?", "number", "the same with a head fitted anew to each, before and after"),
+    _c("stored_bytes?", "integer", "tensors that differ from the start before the strategy's finish, and added ones"),
+    _c("saved_bytes?", "integer", "saved for the backward pass of one batch, without parameters; most over the phases"),
+    _c("optimizer_state_bytes?", "integer", "state of the optimizer, most over the phases"),
+    _c("steps_to_95?", "integer", "first evaluated step within 5 % of the last validation value of the metric"),
+    _c("curve_area?", "number", "mean of that metric over the validation curve"),
+    _c("drift?", "number", "distance of the backbone's parameters from the start, over their length there"),
+    _c("frozen_intact?", "boolean", "whether all that was never trained kept its bits; if not, the run failed"),
+)
+
 TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
     "runs": (
         "one row a run of the plan",
@@ -40,12 +64,12 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
                 "string",
                 "SHA-256 of the resolved spec; empty where a failed study left none, or a repeat was spared",
             ),
-            _c("phase", "string", "tune or final"),
+            _c("phase", "string", "source (pre-training), tune or final"),
             *_PLACE,
             _c("replicate", "integer", "number of the replicate, from 0"),
             _c("setting", "string", "tuned, untuned (the parts' defaults) or given (a suite without tuning)"),
-            _c("trial?", "integer", "number of the trial in its study, from 0; empty for final runs"),
-            _c("repeat?", "integer", "number of the repeat of the trial, from 0; empty for final runs"),
+            _c("trial?", "integer", "number of the trial in its study, from 0; only tuning runs have one"),
+            _c("repeat?", "integer", "number of the repeat of the trial, from 0; only tuning runs have one"),
             _c("status", "string", "ok, pruned, diverged, error, bad_output, timeout, oom, crashed or killed"),
             _c("reason?", "string", "why it failed or was pruned"),
             _c("epochs", "number", "passes over the training examples that were done"),
@@ -68,6 +92,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("hyperparameters", "string", "JSON object: what the arm searches, with the values of this run"),
             _c("init_hash?", "string", "SHA-256 of the initial weights"),
             _c("weights_hash?", "string", "SHA-256 of the final weights (of the selected epoch)"),
+            *_TRANSFER,
         ),
     ),
     "evaluations": (
@@ -146,7 +171,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("metric", "string", "metric"),
             _c("split", "string", "test"),
             _c("epoch_rule", "string", "how the epoch was chosen"),
-            _c("unit", "string", "what one of n is: replicate, fold or run"),
+            _c("unit", "string", "what the interval is over: replicates, means of checkpoints, folds or runs"),
             _c("n", "integer", "final runs"),
             _c("n_ok", "integer", "final runs that finished"),
             _c("mean?", "number", "mean, failed runs at the metric's floor"),
@@ -180,7 +205,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             ),
             _c("paired", "boolean", "whether runs are paired by replicate"),
             _c("paired_on", "string", "streams of chance that the pair shares"),
-            _c("n", "integer", "pairs"),
+            _c("n", "integer", "pairs; checkpoints, where several replicates start from each"),
             _c("failed_arm", "integer", "failed runs of the arm"),
             _c("failed_baseline", "integer", "failed runs of the baseline"),
             _c("delta?", "number", "mean difference, positive when the arm is better"),
@@ -232,6 +257,18 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("count", "integer", "such examples, 1 or more"),
         ),
     ),
+    "blocks": (
+        "one row a (final run with a source, block of the network)",
+        (
+            _c("run_id", "string", "run"),
+            *_RUN,
+            _c("block", "integer", "number of the block, 0 on the input side; the head is the last"),
+            _c("parameters", "integer", "its parameters, those that the strategy added included"),
+            _c("trained", "integer", "how many of them some phase trained"),
+            _c("multipliers", "string", "JSON list by phase: largest share of the learning rate, null if frozen"),
+            _c("drift?", "number", "as in runs, of the block; empty for a new head"),
+        ),
+    ),
     "metrics": (
         "one row a metric",
         (
@@ -256,6 +293,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("evaluate_seconds?", "number", "evaluation"),
             _c("data_seconds?", "number", "dividing and moving data"),
             _c("total_seconds?", "number", "all of the run"),
+            _c("step_milliseconds?", "number", "median of a step with its batch, 5 warm-up steps left out"),
             _c("peak_memory_mb?", "number", "largest resident memory of the run's process"),
             _c("overlapped?", "boolean", "whether more threads than cores were at work"),
             _c("environment?", "string", "device and its capability, torch version, threads"),

@@ -16,6 +16,7 @@ from harness.errors import DataError
 from harness.execute import Evaluator, Job, Outcome
 from harness.memo import Memo
 from harness.plan import Label, Plan, Request
+from harness.sources import Sources
 from harness.store import Record, Store, make_record
 
 NO_SETTING: Mapping[str, Any] = {
@@ -38,10 +39,14 @@ class Entry:
     run_id: str
     record: Record | None
     hyperparameters: Mapping[str, Any]
+    instead: Mapping[str, Any] | None = None
+    """What stands for the result of a run that was not even specified."""
 
     @property
     def result(self) -> Mapping[str, Any]:
         """The record's result, or why there is none."""
+        if self.instead is not None:
+            return self.instead
         if self.record is None:
             return SKIPPED if self.label.phase == "tune" else NO_SETTING
         result: Mapping[str, Any] = self.record["result"]
@@ -54,6 +59,8 @@ class Walk:
 
     entries: list[Entry] = field(default_factory=list)
     studies: list[tune.Study] = field(default_factory=list)
+    sources: list[Entry] = field(default_factory=list)
+    """The runs of [source]."""
     computed: int = 0
     """Runs that this walk had done, as against those that were recorded before."""
 
@@ -62,14 +69,16 @@ class Walk:
         place = {key: index for index, key in enumerate(plan.settings)}
         self.entries.sort(key=lambda e: (place[e.label.problem, e.label.arm], *e.label.sort_key))
         self.studies.sort(key=lambda s: (place[s.problem, s.arm], s.replicate))
+        self.sources.sort(key=lambda e: (e.label.arm, e.label.replicate))
 
     def counts(self, plan: Plan) -> dict[str, int]:
-        """planned = ok + pruned + failed + missing."""
-        planned = sum(row.runs for row in plan.rows())
-        statuses = [entry.result["status"] for entry in self.entries]
-        ok, pruned = statuses.count("ok"), statuses.count("pruned")
-        failed = len(statuses) - ok - pruned
-        return {"planned": planned, "ok": ok, "pruned": pruned, "failed": failed, "missing": planned - len(statuses)}
+        """planned = ok + pruned + not_applicable + failed + missing; not_applicable only where there is such a run."""
+        planned = plan.runs
+        statuses = [entry.result["status"] for entry in (*self.sources, *self.entries)]
+        ok, pruned, without = (statuses.count(status) for status in ("ok", "pruned", "not_applicable"))
+        failed = len(statuses) - ok - pruned - without
+        found = {"planned": planned, "ok": ok, "pruned": pruned, "failed": failed, "missing": planned - len(statuses)}
+        return {**found, **({"not_applicable": without} if without else {})}
 
 
 Notify = Callable[[Entry, bool], None]
@@ -121,22 +130,46 @@ class Coordinator:
         self.walk = Walk()
         self._queue: deque[Request] = deque()
         self._waiting: dict[str, list[_Pursuit]] = {}
-        self._requests: dict[str, Request] = {}
+        self._sources = Sources(plan, store)
+        self._held: dict[str, list[Request]] = {}
+        """By id of a source run that is due: what starts from its weights."""
+        self._fallen: deque[Outcome] = deque()
+        """Outcomes of runs whose source failed."""
         self._under_way = 0
 
     def run(self) -> Walk:
         """Walk to the end, or to where records are missing when there is no executor."""
+        self._look_at_sources()
         for coroutine in self._coroutines():
             self._advance(_Pursuit(coroutine))
-        while self.executor is not None and (self._queue or self._under_way):
+        while self.executor is not None and (self._queue or self._under_way or self._fallen):
+            while self._fallen:
+                self._keep(self._fallen.popleft())
             while self._queue and self._under_way < self.executor.slots:
-                self.executor.submit(Job.of(self._queue.popleft(), self.plan))
+                self.executor.submit(Job.of(self._queue.popleft(), self.plan, self.store))
                 self._under_way += 1
             for outcome in self.executor.wait(0.1):
                 self._under_way -= 1
                 self._keep(outcome)
         self.walk.sort(self.plan)
         return self.walk
+
+    def _look_at_sources(self) -> None:
+        """Note the source runs that are recorded, and have the others done before everything else."""
+        for run_id, request in self._sources.requests.items():
+            if self.executor is not None:
+                self._sources.borrow(request)
+            record = self._sources.record(request)
+            if record is not None:
+                self._note_source(request, record, fresh=False)
+            elif self.executor is not None:
+                self._held[run_id] = []
+                self._queue.append(request)
+
+    def _note_source(self, request: Request, record: Record, *, fresh: bool) -> None:
+        entry = Entry(request.label, request.spec.id, record, {})
+        self.walk.sources.append(entry)
+        self.notify(entry, fresh)
 
     def _coroutines(self) -> Iterator[_Coroutine]:
         """Untuned runs come last: they wait for nothing, so they fill the gaps that studies leave at the end."""
@@ -161,6 +194,9 @@ class Coordinator:
         memo = Memo.of(self.store.folder, tune.study_key(self.plan, place), keep=self.keep_asked)
         study = yield from tune.tune(self.plan, place, memo)
         self.walk.studies.append(study)
+        if study.not_applicable is not None:
+            self._note_not_applicable(place, labels, study)
+            return
         for trial in study.trials:
             for repeat in range(len(trial.run_ids), self.plan.suite.tuning.repeats):
                 skipped = replace(place, trial=trial.number, repeat=repeat)
@@ -170,6 +206,20 @@ class Coordinator:
             return
         for label in labels:
             self._note(Entry(label, "", None, {}), fresh=False)
+
+    def _note_not_applicable(self, place: Label, labels: list[Label], study: tune.Study) -> None:
+        """Every run that is left of a setting which its strategy has no meaning for."""
+        result: dict[str, Any] = {"status": "not_applicable", "reason": study.not_applicable, "evaluations": []}
+        done = {
+            (e.label.trial, e.label.repeat)
+            for e in self.walk.entries
+            if replace(e.label, trial=None, repeat=0) == place
+        }
+        tuning = self.plan.suite.tuning
+        places = [(trial, repeat) for trial in range(tuning.trials) for repeat in range(tuning.repeats)]
+        left = [replace(place, trial=trial, repeat=repeat) for trial, repeat in places if (trial, repeat) not in done]
+        for label in (*left, *labels):
+            self._note(Entry(label, "", None, {}, result), fresh=False)
 
     def _final(self, labels: list[Label], hyperparameters: Mapping[str, Any]) -> _Coroutine:
         yield [self.plan.request(label, hyperparameters) for label in labels]
@@ -192,9 +242,27 @@ class Coordinator:
         for request in missing:
             waiting = self._waiting.setdefault(request.spec.id, [])
             if not waiting:
-                self._queue.append(request)
+                self._enqueue(request)
             if pursuit not in waiting:
                 waiting.append(pursuit)
+
+    def _enqueue(self, request: Request) -> None:
+        """Queue a run behind the one whose weights it starts from."""
+        source = request.source
+        if self.executor is None or source is None:
+            self._queue.append(request)
+        elif source.spec.id in self._held:
+            self._held[source.spec.id].append(request)
+        elif (reason := self._sources.failure(source)) is not None:
+            failed = {"status": "crashed", "reason": reason, "evaluations": []}
+            self._fallen.append(Outcome(request.spec.id, failed, {}))
+        elif self._sources.ready(source):
+            self._queue.append(request)
+        else:
+            self._sources.put_away(source)
+            self.walk.sources = [entry for entry in self.walk.sources if entry.run_id != source.spec.id]
+            self._held[source.spec.id] = [request]
+            self._queue.appendleft(source)
 
     def _arrive(self, pursuit: _Pursuit, request: Request, record: Record, *, fresh: bool) -> None:
         pursuit.results[request.spec.id] = record["result"]
@@ -206,23 +274,37 @@ class Coordinator:
 
     def _keep(self, outcome: Outcome) -> None:
         """Record an outcome and go on with the coroutines that waited for it."""
-        pursuits = self._waiting.pop(outcome.id)
         if outcome.result["status"] == "data_changed":
             raise DataError(str(outcome.result["reason"]))
         self.check(outcome.environment)
+        if outcome.id in self._held:
+            self._keep_source(outcome)
+            return
+        pursuits = self._waiting.pop(outcome.id)
         request = next(r for p in pursuits for r in p.wanted if r.spec.id == outcome.id)
-        record = make_record(
-            request.spec.payload, outcome.result, environment=outcome.environment, observed=outcome.observed
-        )
-        self.store.write(record)
-        checkpoints.drop(self.store.folder / "checkpoints" / outcome.id)
-        self.walk.computed += 1
+        record = self._write(request, outcome)
         for pursuit in pursuits:
             for request in pursuit.wanted:
                 if request.spec.id == outcome.id:
                     self._arrive(pursuit, request, record, fresh=True)
             if len(pursuit.results) == len({r.spec.id for r in pursuit.wanted}):
                 self._advance(pursuit)
+
+    def _keep_source(self, outcome: Outcome) -> None:
+        """Record a source run, and queue what waited for its weights."""
+        request = self._sources.requests[outcome.id]
+        self._note_source(request, self._write(request, outcome), fresh=True)
+        for waiting in self._held.pop(outcome.id):
+            self._enqueue(waiting)
+
+    def _write(self, request: Request, outcome: Outcome) -> Record:
+        record = make_record(
+            request.spec.payload, outcome.result, environment=outcome.environment, observed=outcome.observed
+        )
+        self.store.write(record)
+        checkpoints.drop(self.store.folder / "checkpoints" / outcome.id)
+        self.walk.computed += 1
+        return record
 
 
 def _chosen(request: Request, plan: Plan) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Tensor axes: N examples.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +126,11 @@ def _check_labels(targets: torch.Tensor, classes: int, place: str) -> None:
         raise PluginError(f"{place}: class {int(absent[0])} of {classes} has no example")
 
 
+def outputs(splits: Splits) -> int:
+    """Values that a network gives for an example: one a class, or those of a target."""
+    return splits.classes if splits.classes is not None else math.prod(example(splits.train)[1].shape[1:])
+
+
 def fingerprint(pair: Pair) -> str:
     """SHA-256 over types, shapes and bytes of the inputs and targets."""
     digest = hashlib.sha256()
@@ -162,6 +168,14 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class Subset:
+    """Which of so many equal blocks of each class's examples a label budget is cut from."""
+
+    of: int
+    block: int
+
+
+@dataclass(frozen=True)
 class Division:
     """What one run may see, on its device: training and validation examples, and the test set for final runs only."""
 
@@ -183,6 +197,7 @@ def divide(
     loaders: int = 0,
     labels_per_class: int | str | None = None,
     fold: Fold | None = None,
+    subset: Subset | None = None,
 ) -> Division:
     """Draw validation and training examples without overlap from the training split, in the order of one shuffle.
 
@@ -191,6 +206,8 @@ def divide(
     Args:
         labels_per_class: so many training examples of each class, or "all"; validation has as many of each class then.
         fold: what is held out as the test set; the data set's own test split is not looked at then.
+        subset: the block of each class that the labels are cut from; where it is too small, all of the class's are
+            one block.
 
     Raises:
         ValueError: more examples are asked for than there are.
@@ -200,7 +217,7 @@ def divide(
     if labels_per_class is None:
         held, used = _prefixes(order, train, validation)
     else:
-        held, used = _balanced(order, _labels(splits, "labels_per_class"), labels_per_class, validation)
+        held, used = _balanced(order, _labels(splits, "labels_per_class"), labels_per_class, validation, subset)
 
     def some(split: Split, index: torch.Tensor | None) -> Examples:
         if not in_memory(split):
@@ -231,7 +248,7 @@ def _prefixes(order: torch.Tensor, train: int | None, validation: int) -> tuple[
 
 
 def _balanced(
-    order: torch.Tensor, labels: torch.Tensor, each: int | str, validation: int
+    order: torch.Tensor, labels: torch.Tensor, each: int | str, validation: int, subset: Subset | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Validation examples in equal numbers of each class (the first classes have one more), then `each` of each."""
     by_class = [order[labels[order] == label] for label in range(int(labels.max()) + 1)]
@@ -243,8 +260,21 @@ def _balanced(
                 f"class {label} has {len(some)} examples, {share} are for validation and {each} asked for training"
             )
     held = torch.cat([some[:share] for some, share in zip(by_class, shares, strict=True)])
-    used = torch.cat([some[share:end] for some, share, end in zip(by_class, shares, wanted, strict=True)])
+    begins = [share + skipped(len(some) - share, each, subset) for some, share in zip(by_class, shares, strict=True)]
+    used = torch.cat(
+        [
+            some[begin : begin + end - share]
+            for some, begin, share, end in zip(by_class, begins, shares, wanted, strict=True)
+        ]
+    )
     return held, used
+
+
+def skipped(there: int, each: int | str, subset: Subset | None) -> int:
+    """Examples of a class, of those that are there beside validation, that lie before the block of a subset."""
+    if subset is None or each == "all" or int(each) > there // subset.of:
+        return 0
+    return subset.block * (there // subset.of)
 
 
 def _pool(splits: Splits, fold: Fold | None) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -24,7 +24,7 @@ from harness import hookspecs
 from harness.catalog import Origin, PartInfo, nearest
 from harness.discovery import LOCAL
 from harness.errors import HarnessError, PluginError
-from harness.hookspecs import HOOKS, PROJECT, Domain, Part, Schedule, part_fields
+from harness.hookspecs import HOOKS, PROJECT, Domain, Model, Part, Schedule, Strategy, part_fields, weights_to_plain
 
 _TAKES_NOTHING = "a hook takes no arguments and returns a list of parts"
 _HIDDEN = {"site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
@@ -120,8 +120,20 @@ def describe(part: Part, origin: Origin) -> PartInfo:
         space=dict(part.space),
         source=part.source,
         summary=_first_line(function),
-        extra={name: value for name, value in part_fields(part) if name not in shown},
+        extra=_extra(part, {name: value for name, value in part_fields(part) if name not in shown}),
     )
+
+
+def _extra(part: Part, fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of one kind only, as plain data; which callables a strategy has beside `phases`."""
+    if isinstance(part, Strategy):
+        fields["hooks"] = [name for name in ("prepare", "penalty", "finish") if getattr(part, name) is not None]
+    if isinstance(part, Model):
+        fields["weights"] = weights_to_plain(part.weights)
+        for name, plain in fields["weights"].items():
+            if not _is_plain(plain):
+                raise PluginError(f"model '{part.name}': weights['{name}'] must be plain data, got {plain!r}")
+    return fields
 
 
 def _signature(function: Any, given: int) -> tuple[dict[str, Any], list[str], bool]:
@@ -162,14 +174,23 @@ def _first_line(function: Any) -> str:
 
 
 def answer(question: Mapping[str, Any]) -> Any:
-    """The answer to one question: `plugin` (parts), `data` (facts of a data set) or `price` (cost of one setting)."""
+    """The answer to one question.
+
+    `plugin`: its parts. `data`: facts of a data set. `price`: cost of one setting. `outline`: what a strategy trains.
+    `weights`: a file that fits a model.
+    """
     if question["ask"] == "plugin":
         origin = Origin(**question["origin"])
         module = import_plugin(origin)
         return [describe(part, origin).to_plain() for part in parts_of(module)]
+    if question["ask"] == "outline":
+        from harness import outline
+
+        return outline.outline(question)
     from harness import probe
 
-    return {"data": probe.data, "price": probe.price}[question["ask"]](question)
+    answers = {"data": probe.data, "price": probe.price, "weights": probe.weights}
+    return answers[question["ask"]](question)
 
 
 def _reason(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import time
@@ -43,6 +44,15 @@ def reseed(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
+def generators() -> list[Any]:
+    """The states of the global generators, to tell whether something drew from them."""
+    array: Any = np.random.get_state(legacy=True)
+    tensors = [torch.get_rng_state()]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        tensors += torch.cuda.get_rng_state_all()
+    return [random.getstate(), array[1].tobytes(), array[2:], *(state.numpy().tobytes() for state in tensors)]
+
+
 @contextlib.contextmanager
 def apart(seed: int) -> Iterator[None]:
     """Draws in the block come from `seed` and shift nothing outside it."""
@@ -64,6 +74,8 @@ class Clocks:
     evaluate: float = 0.0
     data: float = 0.0
     epochs: list[tuple[float, float]] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    """Milliseconds of each training step, the reading of its batch included."""
 
     @contextlib.contextmanager
     def running(self, name: str, device: torch.device) -> Iterator[None]:
@@ -75,3 +87,28 @@ class Clocks:
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             setattr(self, name, getattr(self, name) + time.perf_counter() - start)
+
+
+class Laps:
+    """Times the steps of a stretch; on a GPU by events in its queue, so that nothing waits while it trains."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: list[Any] = []
+        self.mark()
+
+    def mark(self) -> None:
+        """The end of a step, which is the start of the next."""
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+            event.record()
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter())
+
+    def milliseconds(self) -> list[float]:
+        """Of each step, once the device is done with all of them."""
+        pairs = itertools.pairwise(self._marks)
+        if self._cuda:
+            return [start.elapsed_time(end) for start, end in pairs]
+        return [1000 * (end - start) for start, end in pairs]

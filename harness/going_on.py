@@ -101,7 +101,7 @@ class Outside:
 
 def outside(plan: Plan, store: Store, walk: Walk) -> list[Outside]:
     """The records that fell out of the plan; those that wait for a missing run of their study are not among them."""
-    used = {entry.run_id for entry in walk.entries}
+    used = {entry.run_id for entry in (*walk.sources, *walk.entries)}
     unused = [record for run_id in store.ids() if run_id not in used and (record := store.read(run_id)) is not None]
     templates = {
         (problem, arm, phase): _template(plan, problem, arm, phase)
@@ -114,6 +114,8 @@ def outside(plan: Plan, store: Store, walk: Walk) -> list[Outside]:
 
 def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -> Outside | None:
     spec = record["spec"]
+    if spec["phase"] == "source":
+        return None  # of an earlier [source]; what started from it is outside too, and said
     found = []
     for (problem, arm, phase), template in templates.items():
         if phase != spec["phase"]:

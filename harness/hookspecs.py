@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.execute import Evaluator
-    from harness.strategies import Parameter, Transfer
+    from harness.selection import Parameter
+    from harness.strategies import Transfer
 
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -150,6 +152,72 @@ class Optimizer(_Described):
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Published weights of a model: the file that they lie in, and the inputs and outputs that they were trained with.
+
+    The file holds a state dict, by `torch.save` (`.pth`, of which nothing is run) or by safetensors (`.safetensors`).
+    """
+
+    file: str
+    """Name of the file, without a folder."""
+    outputs: int
+    """Of the head that it holds."""
+    channels: int = 3
+    """Of the images that the weights take; inputs of other channels are refused."""
+    input_size: int | None = None
+    """Pixels a side of the images that they were published for; None where any will do."""
+    mean: tuple[float, ...] = ()
+    """Of each channel, taken from pixels in [0, 1]; () where nothing is known of the scale."""
+    std: tuple[float, ...] = ()
+    """What the rest was divided by."""
+    url: str = ""
+    """Where the file is downloaded from; '' where it has to be put into its folder by hand."""
+    sha256_prefix: str = ""
+    """First hexadecimal digits of the file's SHA-256, as far as they are published."""
+    module: str = ""
+    """Dotted name of the submodule whose state dict the file holds; '' for the whole model."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options that the model must have for the weights to fit."""
+    renamed: tuple[str, str] | None = None
+    """Regular expression, and what takes the place of each match in the names that the file has, as in `re.sub`."""
+    left_out: str = ""
+    """Regular expression of names in the file, from their beginning, that the model has no use for."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^/\\\0]+\.(pth|safetensors)", self.file):
+            raise ValueError(f"Weights: file must be a bare name ending in .pth or .safetensors, got {self.file!r}")
+        counts = {"outputs": self.outputs, "channels": self.channels, "input_size": self.input_size}
+        for what, count in counts.items():
+            if (what, count) != ("input_size", None) and (type(count) is not int or count < 1):
+                raise ValueError(f"Weights: {what} must be a whole number of at least 1, got {count!r}")
+        if {len(self.mean), len(self.std)} not in ({0}, {self.channels}):
+            each = f"one number for each of the {self.channels} channels"
+            raise ValueError(f"Weights: mean and std must have {each}, got mean={self.mean}, std={self.std}")
+        if self.url and not re.match(r"https?://", self.url):
+            raise ValueError(f"Weights: url must begin with https:// or http://, got {self.url!r}")
+        if not re.fullmatch(r"[0-9a-f]{0,64}", self.sha256_prefix):
+            raise ValueError(f"Weights: sha256_prefix must be hexadecimal digits, got {self.sha256_prefix!r}")
+
+
+DEFAULT_WEIGHTS = "DEFAULT"
+"""Stands for the first of a model's weights."""
+
+
+def weights_to_plain(weights: Mapping[str, Weights]) -> dict[str, dict[str, Any]]:
+    """Weights by name as plain data, in their order."""
+    return {name: {**one.__dict__, "options": dict(one.options)} for name, one in weights.items()}
+
+
+def weights_from_plain(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Weights]:
+    """The inverse of `weights_to_plain`."""
+    made = {}
+    for name, one in plain.items():
+        pairs = {key: tuple(one[key]) for key in ("mean", "std", "renamed") if one[key] is not None}
+        made[name] = Weights(**{**one, **pairs})
+    return made
+
+
+@dataclass(frozen=True)
 class Model(_Described):
     """`build(input_shape, outputs, **options) -> nn.Module` from inputs (N, *input_shape) to (N, outputs)."""
 
@@ -157,8 +225,20 @@ class Model(_Described):
     build: Callable[..., nn.Module]
     head: str | None = None
     """Dotted name of the output layer, where it is not the last module that has parameters."""
+    blocks: tuple[str, ...] = ()
+    """Blocks from the input side, the head left out, where they are not found by order of execution: regular
+    expressions, of which each parameter's dotted name matches exactly one from its beginning."""
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    """Published weights by name; the first is what `DEFAULT` stands for."""
     kind: ClassVar[str] = "model"
     given: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        for name, one in self.weights.items():
+            if not isinstance(name, str) or name in ("", DEFAULT_WEIGHTS):
+                raise ValueError(f"Model: weights need names other than '{DEFAULT_WEIGHTS}', got {name!r}")
+            if not isinstance(one, Weights):
+                raise ValueError(f"Model: weights['{name}'] must be harness.Weights, got {one!r}")
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, fitting, pruning, registry, sizes
+from harness import child, fitting, pruning, published, registry, sizes
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import MistakesError
 from harness.hookspecs import Task
+from harness.published import Found
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds, seed
 from harness.suite import Setting, Suite
+from harness.suite_origin import Origins
 
-SettingName = Literal["tuned", "untuned", "given"]
+SettingName = Literal["tuned", "untuned", "given", "source"]
 ALWAYS_MEASURED = ("loss", "accuracy")
 """Metrics that every record holds beside the suite's own, where they exist and the task has them."""
 _RUN_OVERHEAD_SECONDS = 0.3
@@ -39,6 +41,8 @@ class DataFacts:
     """SHA-256 of the training and of the test split."""
     class_counts: tuple[int, ...] | None = None
     """Training examples by class; None for a regression, and where nobody reads the whole split."""
+    outputs: int = 0
+    """Of a network: the number of classes, or of values of a regression."""
 
     @property
     def task(self) -> Task:
@@ -86,6 +90,8 @@ class Request:
     label: Label
     spec: RunSpec
     origins: Mapping[str, Origin]
+    source: Request | None = None
+    """The run whose weights it starts from."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,10 @@ class Plan:
     root: Path
     facts: Mapping[str, DataFacts]
     """By problem."""
+    source_facts: DataFacts | None = None
+    """Of the data set of [source]."""
+    published: Mapping[tuple[str, str], Found] = field(default_factory=dict)
+    """Published weights that networks start from, by problem and arm."""
 
     @cached_property
     def settings(self) -> dict[tuple[str, str], Setting]:
@@ -185,6 +195,7 @@ class Plan:
         origins, equal = self._equal[label.problem, label.arm]
         facts = self.facts[label.problem]
         final, folds = label.phase == "final", self.suite.compare.folds
+        source = self.source_request(label)
         seen = ("train", "test") if final and folds is None else ("train",)
         payload: dict[str, Any] = {
             **equal,
@@ -204,9 +215,94 @@ class Plan:
         if folds is not None:
             partition = seed(self.suite.seed, str(setting.values["dataset"]["use"]), "folds")  # type: ignore[index,call-overload]
             payload["fold"] = {"of": folds, "index": label.replicate, "seed": partition}
+        if subset := self._subset(setting, label):
+            payload["subset"] = subset
         if prune is not None:
             payload["prune"] = dict(prune)
+        if setting.source is not None:
+            payload["source"] = self._start(label, source)
+        return Request(label, RunSpec(payload), origins, source)
+
+    def _subset(self, setting: Setting, label: Label) -> dict[str, int] | None:
+        """The block of each class that labels are cut from: the first for final runs, one for each repeat of a trial.
+
+        None where there is nothing to hold apart.
+        """
+        tuning = self.suite.tuning
+        if setting.values.get("labels_per_class") in (None, "all") or not tuning.trials:
+            return None
+        return {"of": tuning.repeats + 1, "block": 0 if label.phase == "final" else label.repeat + 1}
+
+    def _start(self, label: Label, source: Request | None) -> dict[str, str]:
+        """What the labelled run's network is before it trains."""
+        if source is not None:
+            return {"run": source.spec.id}
+        found = self.published.get((label.problem, label.arm))
+        return {"start": "random"} if found is None else {"weights": found.name, "sha256": found.sha256}
+
+    def starts_at_random(self, setting: Setting) -> bool:
+        """Whether the setting's strategy trains a new network whatever [source] offers."""
+        strategy = self.catalog.find("strategy", str(setting.values["strategy"]["use"]))  # type: ignore[index,call-overload]
+        return strategy.extra.get("start") == "random"
+
+    def source_request(self, label: Label) -> Request | None:
+        """The run whose weights the labelled one starts from; None for one that starts at random.
+
+        Nothing of the problem is in it but the model: arms, budgets, and suites of the same seed share it.
+        """
+        setting = self.settings[label.problem, label.arm]
+        if setting.source is None or self.source_facts is None or self.starts_at_random(setting):
+            return None
+        assert self.suite.source is not None
+        key = (digest(setting.source.values), label.replicate % self.suite.source.replicates)
+        if key not in self._sources:
+            self._sources[key] = self._make_source(setting.source, key[1])
+        return self._sources[key]
+
+    @cached_property
+    def _sources(self) -> dict[tuple[str, int], Request]:
+        return {}
+
+    def sources(self) -> dict[str, Request]:
+        """Every source run of the plan by its id: one for each model and checkpoint."""
+        found = {}
+        for problem, arm in self.settings:
+            for replicate in range(self.suite.source.replicates if self.suite.source else 0):
+                request = self.source_request(Label(problem, arm, replicate, "final", self.given))
+                if request is not None:
+                    found[request.spec.id] = request
+        return found
+
+    def _make_source(self, source: Origins, checkpoint: int) -> Request:
+        assert self.source_facts is not None
+        dataset, model = source.values["dataset"], source.values["model"]
+        always = [self.catalog.find("metric", name) for name in ALWAYS_MEASURED if name in self.catalog.names("metric")]
+        metrics = [metric for metric in always if metric.extra.get("task") in (None, self.source_facts.task)]
+        origins = {**source.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
+        payload = {
+            "schema": SCHEMA,
+            "training": TRAINING,
+            "parts": {kind: _identity(origin) for kind, origin in sorted(origins.items())},
+            "metrics": {metric.name: dict(metric.options) for metric in metrics},
+            "threads": self.suite.execution.threads,
+            "phase": "source",
+            "problem": source.values,
+            "data": dict(self.source_facts.fingerprints),
+            "seeds": run_seeds(
+                suite=self.suite.seed,
+                dataset=str(dataset["use"]),  # type: ignore[index,call-overload]
+                replicate=checkpoint,
+                phase="source",
+                repeat=0,
+            ),
+        }
+        label = Label("source", str(model["use"]), checkpoint, "source", "source")  # type: ignore[index,call-overload]
         return Request(label, RunSpec(payload), origins)
+
+    @property
+    def runs(self) -> int:
+        """All runs that the suite asks for, those of [source] included."""
+        return sum(row.runs for row in self.rows()) + len(self.sources())
 
     def _select(self, setting: Setting) -> dict[str, Any]:
         """By what the weights are chosen that a run ends with: early stopping has a metric of its own."""
@@ -231,6 +327,21 @@ class Plan:
         known = prices or {}
         return [self._row(setting, known.get((setting.problem, setting.arm))) for setting in self.suite.settings]
 
+    def source_rows(self, prices: Mapping[tuple[str, str], Price] | None = None) -> list[Row]:
+        """The runs of [source] by model, with their cost."""
+        found: dict[tuple[str, str], list[Request]] = {}
+        for request in self.sources().values():
+            found.setdefault((request.label.problem, request.label.arm), []).append(request)
+        rows = []
+        for (problem, arm), requests in found.items():
+            price, facts, seconds = (prices or {}).get((problem, arm)), self.source_facts, None
+            if price is not None and price.known and facts is not None:
+                values = requests[0].spec.payload["problem"]
+                one = _run_seconds(values, facts, price, pool=facts.train, test=facts.test)
+                seconds = len(requests) * one
+            rows.append(Row(problem, arm, 0, len(requests), 0, seconds))
+        return rows
+
     def _row(self, setting: Setting, price: Price | None) -> Row:
         tuning, compare = self.suite.tuning, self.suite.compare
         studies = 1 if compare.claim == "setting" else compare.replicates
@@ -240,9 +351,9 @@ class Plan:
         if price is not None and price.known:
             facts = self.facts[setting.problem]
             final = _run_seconds(
-                setting, facts, price, pool=self.pool(setting.problem), test=self.tested(setting.problem)
+                setting.values, facts, price, pool=self.pool(setting.problem), test=self.tested(setting.problem)
             )
-            seconds = tune * _run_seconds(setting, facts, price, pool=self.pool(setting.problem), test=0)
+            seconds = tune * _run_seconds(setting.values, facts, price, pool=self.pool(setting.problem), test=0)
             seconds += (compare.replicates + untuned) * final
         return Row(setting.problem, setting.arm, tune, compare.replicates, untuned, seconds)
 
@@ -263,8 +374,7 @@ def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict
     return made
 
 
-def _run_seconds(setting: Setting, facts: DataFacts, price: Price, *, pool: int, test: int) -> float:
-    values: Mapping[str, Any] = setting.values
+def _run_seconds(values: Mapping[str, Any], facts: DataFacts, price: Price, *, pool: int, test: int) -> float:
     steps = values["steps"]
     if values["epochs"] is not None:
         steps = math.ceil(sizes.used(values, facts, pool) / values["batch_size"]) * values["epochs"]
@@ -292,10 +402,43 @@ def make(suite: Suite, catalog: Catalog, *, root: Path) -> Plan:
             named = answered.reason.startswith(name)
             registry.raise_failure(answered, str(suite.path) if named else f"{suite.path}: {name}")
         facts[problem] = _facts(answered)
-    plan = Plan(suite, catalog, root, facts)
+    plan = Plan(suite, catalog, root, facts, _source_facts(suite, root))
+    plan = replace(plan, published=_published(plan))
     if mistakes := list(dict.fromkeys([*sizes.mistakes(plan), *fitting.mistakes(plan)])):
         raise MistakesError(mistakes, str(suite.path))
     return plan
+
+
+def _source_facts(suite: Suite, root: Path) -> DataFacts | None:
+    """What is known of the data set of [source]; None where there is none."""
+    source = next((setting.source for setting in suite.settings if setting.source is not None), None)
+    if source is None or "dataset" not in source.values:
+        return None
+    question = _data_question(source.values["dataset"], source.origins["dataset"], root)
+    (answered,) = registry.ask_cached([question])
+    if isinstance(answered, child.Failed):
+        registry.raise_failure(answered, f"{suite.path}: [source] dataset '{question['dataset']['use']}'")
+    return _facts(answered)
+
+
+def _published(plan: Plan) -> dict[tuple[str, str], Found]:
+    """The published weights of each setting that starts from them, found and held against model and data."""
+    suite, found = plan.suite, {}
+    for setting in suite.settings:
+        if setting.source is None or suite.source is None or suite.source.weights is None:
+            continue
+        if not plan.starts_at_random(setting):
+            part, options = _part(plan.catalog, "model", setting.source.values["model"])
+            shape = plan.facts[setting.problem].input_shape
+            found[setting.problem, setting.arm] = published.ask(
+                part, suite.source.weights, input_shape=shape, options=options, root=plan.root
+            )
+    return found
+
+
+def _part(catalog: Catalog, kind: str, value: Any) -> tuple[PartInfo, dict[str, Any]]:
+    """The part that a setting names, and its options."""
+    return catalog.find(kind, str(value["use"])), {name: option for name, option in value.items() if name != "use"}
 
 
 def _facts(plain: Mapping[str, Any]) -> DataFacts:
@@ -311,8 +454,11 @@ def _facts(plain: Mapping[str, Any]) -> DataFacts:
 
 def data_question(setting: Setting, root: Path) -> dict[str, Any]:
     """The question whose answer is the setting's `DataFacts`."""
-    origin = setting.origins["dataset"]
-    return {"ask": "data", "dataset": setting.values["dataset"], "origin": origin.__dict__, "root": str(root)}
+    return _data_question(setting.values["dataset"], setting.origins["dataset"], root)
+
+
+def _data_question(dataset: Any, origin: Origin, root: Path) -> dict[str, Any]:
+    return {"ask": "data", "dataset": dataset, "origin": origin.__dict__, "root": str(root)}
 
 
 def prices(plan: Plan) -> dict[tuple[str, str], Price]:
@@ -324,6 +470,7 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
         PluginError: a model cannot be built on the data, or a part fails on the first step.
     """
     questions = {(s.problem, s.arm): _price_question(plan, s) for s in plan.suite.settings}
+    questions |= {(r.label.problem, r.label.arm): _question(plan, r) for r in plan.sources().values()}
     distinct = {digest(question): question for question in questions.values()}
     answers = dict(zip(distinct, registry.ask_cached(list(distinct.values())), strict=True))
     found = {}
@@ -339,10 +486,20 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
 
 def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
     request = plan.request(Label(setting.problem, setting.arm, 0, "tune", plan.given))
-    payload = {**request.spec.payload, "seeds": {}}
+    question = _question(plan, request)
+    if (found := plan.published.get((setting.problem, setting.arm))) is not None:
+        return {**question, "source": found.to_plain()}
+    if request.source is None or plan.source_facts is None:
+        return question
+    facts = plan.source_facts
+    outputs = {"input_shape": list(facts.input_shape), "outputs": facts.outputs}
+    return {**question, "payload": {**question["payload"], "source": {"start": "source"}}, "source": outputs}
+
+
+def _question(plan: Plan, request: Request) -> dict[str, Any]:
     return {
         "ask": "price",
-        "payload": payload,
+        "payload": {**request.spec.payload, "phase": "tune", "seeds": {}},
         "origins": {kind: origin.__dict__ for kind, origin in request.origins.items()},
         "root": str(plan.root),
         "device": plan.suite.execution.device,

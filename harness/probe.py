@@ -10,12 +10,17 @@ import torch
 
 from harness import data as data_module
 from harness import device as device_module
-from harness import train
+from harness import published, registry, train
+from harness import weights as weights_module
 from harness.catalog import Origin
 from harness.hookspecs import Splits
+from harness.source import Source
+from harness.source import published as published_source
 from harness.spec import STREAMS
 
 _STEPS, _WARM_UP = 30, 3
+_BUILT_FOR = 1000
+"""Steps that no strategy has more phases than."""
 _SECONDS = 1.5
 _EVALUATED = 2000
 _seen: dict[str, Splits] = {}
@@ -36,10 +41,24 @@ def data(question: Mapping[str, Any]) -> dict[str, Any]:
         "test": data_module.size(splits.test),
         "input_shape": list(data_module.example(splits.train)[0].shape[1:]),
         "classes": splits.classes,
+        "outputs": data_module.outputs(splits),
         "class_names": list(splits.class_names),
         "fingerprints": data_module.fingerprints(splits),
         "class_counts": data_module.class_counts(splits),
     }
+
+
+def weights(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a model's published weights lie, their SHA-256 and outputs, once they are in the model, as `published.ask`.
+
+    What is in the way is one error of `published` or `weights`.
+    """
+    origin, options = Origin(**question["origin"]), dict(question["model"])
+    part = registry.load_part("model", options.pop("use"), origin)
+    declared = part.weights[question["name"]]
+    path, sha256 = published.find(declared, root=Path(question["root"]))
+    weights_module.build(part, question["input_shape"], declared, path, sha256=sha256, options=options)
+    return {"path": str(path), "sha256": sha256, "outputs": declared.outputs}
 
 
 def price(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,23 +76,50 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     off = ("early_stopping", "labels_per_class")
     whole = {key: value for key, value in payload["problem"].items() if key not in off}
     payload["problem"] = {**whole, **few_steps}
-    payload.pop("fold", None)
+    for name in ("fold", "subset"):
+        payload.pop(name, None)
     parts = train.Parts.load(payload, origins)
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
-    parameters = train.build_only(payload, parts, splits, device=device)
     try:
-        return {"parameters": parameters, **_timed(payload, parts, splits, device)}
+        source = _source(question, payload, parts, data_module.example(splits.train)[0].shape[1:])
+        built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
+        parameters, phases = train.build_only(built, parts, splits, device=device, source=source)
+        payload["problem"]["steps"] = max(_WARM_UP, phases)
+    except train.Inapplicable:  # its runs will say so
+        return {"parameters": 0, "step_seconds": None, "example_seconds": None}
+    try:
+        return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
     except (Exception, SystemExit):
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
 
 
-def _timed(payload: dict[str, Any], parts: train.Parts, splits: Splits, device: torch.device) -> dict[str, float]:
+def _source(
+    question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts, shape: torch.Size
+) -> Source | None:
+    """Published weights for inputs of that shape, or an untrained network in the place of one that will be trained."""
+    if "source" not in payload:
+        return None
+    if "source" not in question:
+        return Source({}, 0)
+    model = payload["problem"]["model"]
+    if "weights" in question["source"]:
+        return published_source(parts.model, tuple(shape), model, question["source"])
+    there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
+    options = {name: value for name, value in model.items() if name != "use"}
+    return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
+
+
+def _timed(
+    payload: dict[str, Any], parts: train.Parts, splits: Splits, device: torch.device, source: Source | None
+) -> dict[str, float]:
     """A few steps to warm up, then as many as fit into the time."""
-    warm = train.run(payload, parts, splits, device=device)
+    warm = train.run(payload, parts, splits, device=device, source=source)
     pace = warm["timings"]["train_seconds"] / max(1, warm["result"]["steps"])
-    steps = max(_WARM_UP, min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
-    timed = train.run({**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device)
+    steps = max(payload["problem"]["steps"], min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
+    timed = train.run(
+        {**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device, source=source
+    )
     timings, result = timed["timings"], timed["result"]
     evaluations = max(1, len({row[1] for row in result["evaluations"]}))
     return {

@@ -41,9 +41,9 @@ class Tally:
         """Count one run."""
         self.done += 1
         self.fresh += fresh
-        self.failed += entry.result["status"] not in ("ok", "pruned")
+        self.failed += entry.result["status"] not in ("ok", "pruned", "not_applicable")
         self.pruned += entry.result["status"] == "pruned"
-        if entry.result["status"] == "pruned":
+        if entry.result["status"] == "pruned" or entry.label.phase == "source":
             return  # what is never chosen is no best value either
         values = [row[5] for row in entry.result["evaluations"] if row[3] == "validation" and row[4] == self.metric]
         for value in values:
@@ -95,7 +95,7 @@ def shown(plan: Plan, *, expected_seconds: float | None, quiet: bool, stream: Te
     stream = stream or sys.stderr
     metric = plan.suite.metric
     tally = Tally(
-        planned=sum(row.runs for row in plan.rows()),
+        planned=plan.runs,
         sign=1.0 if metric.extra["direction"] == "maximize" else -1.0,
         fraction=metric.extra["unit"] == "fraction",
         metric=metric.name,

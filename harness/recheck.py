@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError
 from harness.execute import Evaluator, Job
 from harness.plan import Plan
 from harness.spec import canonical, digest
-from harness.store import Record, make_record
+from harness.store import Record, Store, make_record
 
 if TYPE_CHECKING:
     from harness.coordinator import Entry, Walk
@@ -25,9 +26,16 @@ def drawn(walk: Walk, number: int) -> list[Entry]:
 
 
 def repeat(
-    plan: Plan, entries: Sequence[Entry], executor: Evaluator, *, check: Callable[[Mapping[str, Any]], None]
+    plan: Plan,
+    store: Store,
+    entries: Sequence[Entry],
+    executor: Evaluator,
+    *,
+    check: Callable[[Mapping[str, Any]], None],
 ) -> list[Record]:
     """What the runs give when they are done again, as records; `check` is told of each environment.
+
+    The store is where their records, and the weights that they start from, lie.
 
     Raises:
         DataError: the data changed.
@@ -36,7 +44,7 @@ def repeat(
     payloads = {entry.run_id: entry.record["spec"] for entry in entries if entry.record is not None}
     while todo or under_way:
         while todo and under_way < executor.slots:
-            executor.submit(_job(plan, todo.pop()))
+            executor.submit(_job(plan, store, todo.pop()))
             under_way += 1
         for outcome in executor.wait(0.1):
             under_way -= 1
@@ -48,11 +56,10 @@ def repeat(
     return made
 
 
-def _job(plan: Plan, entry: Entry) -> Job:
+def _job(plan: Plan, store: Store, entry: Entry) -> Job:
     request = plan.request(entry.label, entry.hyperparameters)
-    origins = {kind: origin.__dict__ for kind, origin in request.origins.items()}
     assert entry.record is not None
-    return Job(entry.run_id, entry.record["spec"], origins, str(plan.root), plan.suite.execution.device)
+    return replace(Job.of(request, plan, store), id=entry.run_id, payload=entry.record["spec"])
 
 
 def different(entries: Sequence[Entry], repeated: Sequence[Record]) -> list[Record]:

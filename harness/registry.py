@@ -24,7 +24,7 @@ from harness.locations import cache_folder
 from harness.spec import digest
 from harness.store import write_atomically
 
-CACHE_SCHEMA = 3
+CACHE_SCHEMA = 4
 
 
 def load_catalog(folders: Sequence[Path] = ()) -> Catalog:
@@ -112,7 +112,7 @@ def _write_cache(key: str, answered: Any) -> None:
 
 def raise_failure(failed: child.Failed, context: str) -> None:
     """Turn a child's failure into the error class that it stands for."""
-    error_type = {"DataError": DataError}.get(failed.kind, PluginError)
+    error_type = DataError if failed.kind in ("DataError", "DamagedWeights") else PluginError
     raise error_type(f"{context}: {failed.reason}")
 
 

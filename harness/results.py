@@ -71,6 +71,11 @@ class Results:
         return self.table("confusion")
 
     @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """One row a (final run with a source, block): what was trained of it, and how far it moved."""
+        return self.table("blocks")
+
+    @cached_property
     def verdicts(self) -> pd.DataFrame:
         """One row a verdict."""
         return self.table("comparisons")

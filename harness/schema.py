@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import annotated_types
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -83,24 +83,54 @@ def items(path: Path, value: Any) -> list[Path]:
 
 @dataclass(frozen=True)
 class CountOrAll:
-    """Marks a value that is a number of at least 1, or the word "all"."""
+    """Marks a value that is a number of at least `least`, or the word "all"."""
+
+    least: int = 1
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self.check)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "all"}]}
+        return {"anyOf": [{"type": "integer", "minimum": self.least}, {"const": "all"}]}
 
     def check(self, value: Any) -> Any:
         """The value as it is, or a pydantic error."""
-        if value == "all" or (type(value) is int and value >= 1):
+        if value == "all" or (type(value) is int and value >= self.least):
             return value
-        raise PydanticCustomError("count_or_all", 'a number of at least 1 or "all" is due')
+        raise PydanticCustomError("count_or_all", 'a number or "all" is due')
+
+
+@dataclass(frozen=True)
+class HeadInit:
+    """Marks how a new head is drawn: `normal:STD`, or one of the words of `harness.heads`."""
+
+    words: ClassVar[tuple[str, ...]] = ("zeros", "default", "keep")
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.check)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"enum": list(self.words)}, {"type": "string", "pattern": "^normal:"}]}
+
+    def check(self, value: Any) -> Any:
+        """The value as it is, or a pydantic error."""
+        if value in self.words or (isinstance(value, str) and _is_deviation(value.removeprefix("normal:"), value)):
+            return value
+        raise PydanticCustomError("head_init", "no way to draw a head")
+
+
+def _is_deviation(text: str, whole: str) -> bool:
+    """Whether `whole` is "normal:" and a number above 0, which is the rest of it."""
+    try:
+        return text != whole and math.isfinite(float(text)) and float(text) > 0
+    except ValueError:
+        return False
 
 
 Part = str | dict[str, Any]
 Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
+Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
 
 
 class Table(BaseModel):
@@ -160,6 +190,9 @@ class Problem(Table):
     steps: Count | None = None
     batch_size: Count = 64
     precision: Literal["fp32", "bf16"] = "fp32"
+    head_init: Annotated[str, HeadInit()] | None = None
+    norm: Literal["follow", "eval", "train"] | None = None
+    stages: Annotated[int | str, CountOrAll(2)] | None = None
 
 
 PART_KEYS: tuple[str, ...] = ("dataset", "model", "loss", "optimizer", "schedule", "strategy")
@@ -176,7 +209,9 @@ BUDGET_KEYS: tuple[str, ...] = (
     "steps",
 )
 """What no arm may have more of, and tuning may not choose."""
-LATER_KEYS: tuple[str, ...] = ("labels_per_class", "folds")
+TRANSFER: dict[str, Any] = {"head_init": "normal:0.01", "norm": "follow", "stages": 5}
+"""Keys that say how a network is moved to the problem, with their defaults."""
+LATER_KEYS: tuple[str, ...] = ("labels_per_class", "folds", *TRANSFER)
 """Keys that came later: a spec has them only where the suite gives them, so that older runs keep their ids."""
 TUNABLE_KEYS: tuple[str, ...] = ("batch_size",)
 DEFAULT_EPOCHS = 1
@@ -220,6 +255,22 @@ Arms = _axes("Arms", _PATCHED)
 Arm = create_model("Arm", __base__=Table, name=(Text, ...), **_PATCH)
 
 
+class Source(Table):
+    """[source]: what networks are trained on before they come to the problem; defaults are the problem's."""
+
+    dataset: Annotated[Part, PartOf("dataset")] | None = None
+    weights: Text | None = None
+    model: Annotated[Part, PartOf("model")] | None = None
+    loss: Annotated[Part, PartOf("loss")] | None = None
+    optimizer: Annotated[Part, PartOf("optimizer")] | None = None
+    schedule: Annotated[Part, PartOf("schedule")] | None = None
+    train_examples: Count | None = None
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count | None = None
+    replicates: Count | None = None
+
+
 class Tuning(Table):
     """[tuning]: how many settings each arm may try, and how they are proposed."""
 
@@ -227,7 +278,7 @@ class Tuning(Table):
     sampler: Literal["random", "qmc", "tpe", "gp"] = "tpe"
     pruner: Literal["none", "median", "hyperband", "halving", "wilcoxon"] = "none"
     batch: Count = 1
-    repeats: Count = 1
+    repeats: Count | None = None
     space: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -240,9 +291,11 @@ class Compare(Table):
     replicates: Count = 5
     margin: Annotated[float, Field(gt=0)] | None = None
     claim: Literal["method", "setting"] = "method"
-    epoch: Literal["best_validation", "last"] = "best_validation"
+    epoch: Literal["best_validation", "last"] | None = None
     untuned: bool = True
     primary: list[Text] | None = None
+    controls: bool = True
+    nested: Annotated[list[Pair], Field(min_length=1)] | None = None
 
 
 class Execution(Table):
@@ -288,6 +341,7 @@ class SuiteFile(Table):
     problems: Problems | None = None  # type: ignore[valid-type]
     arms: Arms | None = None  # type: ignore[valid-type]
     arm: Annotated[list[Arm], Field(min_length=1)] | None = None  # type: ignore[valid-type]
+    source: Source | None = None
     tuning: Tuning = Field(default_factory=Tuning)
     compare: Compare
     claim: Annotated[list[Claim], Field(min_length=1)] | None = None
@@ -370,7 +424,9 @@ def _peel(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
     for constraint in constraints:
         if isinstance(constraint, CountOrAll):
-            return 'integer >= 1, or "all"'
+            return f'integer >= {constraint.least}, or "all"'
+        if isinstance(constraint, HeadInit):
+            return f"{', '.join(constraint.words)}, or normal:0.01 with another standard deviation"
         if isinstance(constraint, PartOf):
             return f'{constraint.kind} name, or {{use = "name", option = value}}'
         if isinstance(constraint, PartsOf):
@@ -381,7 +437,9 @@ def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     if get_origin(kind) is list:
-        return f"list of: {_in_words(*_peel(get_args(kind)[0]))}"
+        inside = _in_words(*_peel(get_args(kind)[0]))
+        exact = [one.max_length for one in constraints if isinstance(one, annotated_types.MaxLen)]
+        return f"list of {exact[0]}: {inside}" if exact else f"list of: {inside}"
     words = {int: "integer", float: "number", bool: "true, false", str: "text"}.get(kind)
     if words is None:
         return "table" if kind is not None else ""

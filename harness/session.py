@@ -35,7 +35,7 @@ ENVIRONMENT = "environment.json"
 STAMP = "report/answer.json"
 """The headline, with the hash of all that the report was made from."""
 _ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
-_FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "studies", "tables")
+_FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "studies", "tables", "weights")
 _ENTRIES |= set(_FOLDERS)
 """What harness itself puts into a results folder, beside the copy of the suite."""
 _VERSIONS = (
@@ -327,7 +327,7 @@ def walk_records(session: Session, notify: Callable[..., None] | None = None, *,
 def counts(session: Session) -> dict[str, int]:
     """How many runs of the plan became what; at once where nothing was run yet."""
     if not any(True for _ in session.store.ids()):
-        planned = sum(row.runs for row in session.plan.rows())
+        planned = session.plan.runs
         return {"planned": planned, "ok": 0, "pruned": 0, "failed": 0, "missing": planned}
     return walk_records(session).counts(session.plan)
 

@@ -15,7 +15,7 @@ SCHEMA = 1
 TRAINING = 1
 """Raised when the training loop gives other results for the same spec; a golden test holds it."""
 
-PhaseName = Literal["tune", "final"]
+PhaseName = Literal["source", "tune", "final"]
 STREAMS = ("split", "init", "order", "augmentation", "noise")
 """What a run's seeds decide: the examples, the initial weights, their order, augmentation, and draws in the model."""
 
@@ -80,7 +80,8 @@ class RunSpec:
 
     Keys of `payload`: schema, training, phase, problem (every option of every part), parts (distribution, version and
     source hash by kind), data (fingerprints of what the run may see), seeds, metrics, threads, and for final runs
-    `select` (metric, direction, rule), which says at which epoch the test set is read.
+    `select` (metric, direction, rule), which says at which epoch the test set is read. A network that is moved has
+    `source` too: the id of the run whose weights it starts from, published weights, or that it starts at random.
     """
 
     payload: Mapping[str, Any]
@@ -92,5 +93,5 @@ class RunSpec:
 
     @property
     def phase(self) -> str:
-        """`tune` or `final`."""
+        """`source`, `tune` or `final`."""
         return str(self.payload["phase"])

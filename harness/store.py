@@ -15,7 +15,7 @@ import secrets
 import socket
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,19 +37,23 @@ _MOMENT_SECONDS = 1.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
     """Put `data` at `path` so that a reader or a crash at any moment sees the old file or the new one.
+
+    Of data that come piece by piece nothing is kept if a piece cannot be had.
 
     Raises:
         ResultsError: the disk is full, read-only or broken.
     """
+    pieces, size = ([data], len(data)) if isinstance(data, bytes) else (data, 0)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                for piece in pieces:
+                    file.write(piece)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
@@ -61,7 +65,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         if durable:
             _sync_folder(path.parent)
     except OSError as error:
-        _explain(error, path, len(data))
+        _explain(error, path, size)
 
 
 @contextlib.contextmanager
@@ -115,6 +119,10 @@ class Store:
     def path(self, run_id: str) -> Path:
         """Where the record of a run lies."""
         return self.folder / "runs" / run_id[:2] / f"{run_id}.json"
+
+    def weights(self, run_id: str) -> Path:
+        """Where the weights of a source run lie."""
+        return self.folder / "weights" / f"{run_id}.safetensors"
 
     def read(self, run_id: str, *, spec: Mapping[str, Any] | None = None) -> Record | None:
         """The verified record, or None where there is none that can be trusted.
@@ -185,11 +193,13 @@ class Store:
         return moved
 
     def put_away(self, run_id: str, reason: str) -> None:
-        """Move a record to `quarantine/` with the reason beside it: its run counts as never done."""
+        """Move a record, and any weights, to `quarantine/` with the reason: its run counts as never done."""
         target = self.folder / "quarantine" / f"{run_id}.{secrets.token_hex(4)}.json"
         write_atomically(target.with_suffix(".reason"), f"{reason}\n".encode())
         with _explained(target):
             os.replace(self.path(run_id), target)
+            if os.path.lexists(weights := self.weights(run_id)):
+                os.replace(weights, target.with_suffix(".safetensors"))
         self._known.pop(run_id, None)
 
     def keep_repetition(self, record: Record) -> Path:

@@ -11,51 +11,24 @@ import itertools
 import math
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from harness import snapshot
-from harness.blocks import NORMS, BlockMap, map_blocks, own_parameters
+from harness import heads, modes, snapshot
+from harness.blocks import BlockMap, map_blocks
 from harness.catalog import nearest
 from harness.errors import PluginError
+from harness.heads import NewHead
 from harness.hookspecs import Phase, Strategy
+from harness.modes import NormPolicy
+from harness.selection import Parameter, collect, select
+from harness.spec import digest
 
-
-@dataclass(frozen=True, eq=False)
-class Parameter:
-    """One trainable tensor of the model, as `Phase.select` sees it; tied tensors are one."""
-
-    name: str
-    """Dotted name in the model, as it was before the strategy's `prepare`."""
-    tensor: nn.Parameter
-    module: nn.Module
-    """The module that owns it."""
-    attr: str
-    """Its name in that module."""
-    block: int
-    """Stage that it lies in, 0 on the input side."""
-    n_blocks: int
-    head: bool
-    added: bool = False
-    """Made by the strategy's `prepare`."""
-
-    @property
-    def depth(self) -> int:
-        """Distance from the head, which is at 0."""
-        return self.n_blocks - 1 - self.block
-
-    @property
-    def bias(self) -> bool:
-        """An additive constant, the shift of a norm layer included."""
-        return self.attr == "bias" or self.attr.endswith("_bias") or self.attr.startswith("bias_")
-
-    @property
-    def norm(self) -> bool:
-        """Scale or shift of a norm layer (torch's classes and their subclasses)."""
-        return isinstance(self.module, NORMS)
+__all__ = ["NewHead", "NormPolicy", "Parameter", "RunningPhase", "Transfer", "borders", "prepare"]
 
 
 class Transfer:
@@ -63,13 +36,16 @@ class Transfer:
 
     model: nn.Module
     start: Mapping[str, torch.Tensor]
-    """Parameters and buffers as they were before the strategy's `prepare`: copies on the CPU, only to be read."""
+    """Parameters and buffers as they were before the strategy's `prepare`, with a new head if there is one: copies on
+    the CPU, only to be read."""
     head: str
     """Dotted name of the output layer."""
     new_head: bool
     """Whether the head has not been trained before."""
     source_head: Mapping[str, torch.Tensor] | None
-    """The head that came with loaded weights; None without them."""
+    """The head that came with loaded weights, by the names of its own state dict; None without them."""
+    norm: NormPolicy
+    """What norm layers do while training. A strategy that starts from random weights always has `follow`."""
     steps: int
     """Training steps over all phases."""
     options: SimpleNamespace
@@ -87,17 +63,27 @@ class Transfer:
     """The strategy's addition to the loss, checked; None where it has none."""
 
     def __init__(
-        self, strategy: Strategy, model: nn.Module, blocks: BlockMap, *, steps: int, generator: torch.Generator
+        self,
+        strategy: Strategy,
+        model: nn.Module,
+        blocks: BlockMap,
+        *,
+        steps: int,
+        generator: torch.Generator,
+        norm: NormPolicy = "follow",
+        source_head: Mapping[str, torch.Tensor] | None = None,
+        new_head: bool = True,
     ) -> None:
         self.model, self.steps, self.generator = model, steps, generator
         self.head, self.unused = blocks.head, blocks.unused
-        self.new_head, self.source_head = True, None
+        self.new_head, self.source_head = new_head, source_head
+        self.norm = "follow" if strategy.start == "random" else norm
         self.start = MappingProxyType(_copy_state(model, torch.device("cpu")))
         self.options = SimpleNamespace(**strategy.defaults)
         self.memo, self.kept = {}, {}
         self.penalty = None if strategy.penalty is None else self._checked_penalty
         self._strategy, self._blocks = strategy, blocks
-        self._parameters = self._collect(before=())
+        self._parameters = list(collect(model, blocks))
         self._running: list[RunningPhase] = []
         self._optimizer: torch.optim.Optimizer | None = None
         self._penalties = 0
@@ -111,6 +97,25 @@ class Transfer:
         """Every parameter once, in the model's order, without those that the model itself holds fixed."""
         return list(self._parameters)
 
+    @property
+    def phases(self) -> tuple[RunningPhase, ...]:
+        """The phases that have steps, in turn."""
+        return tuple(phase for phase in self._running if phase.steps)
+
+    @property
+    def selection(self) -> str:
+        """Hash of what trains, how fast and when, in hexadecimal: arms that share all else train the same if it agrees.
+
+        Names and multipliers by phase; steps where there are several phases; norm policy, start and decay; and the
+        options of a strategy that has hooks beside `phases`.
+        """
+        strategy, phases = self._strategy, self.phases
+        hooked = any((strategy.prepare, strategy.penalty, strategy.finish))
+        steps = [[phase.steps, phase.phase.carry] for phase in phases] if len(phases) > 1 else []
+        how = [self.norm, strategy.start, strategy.weight_decay, steps]
+        own = [strategy.name, vars(self.options)] if hooked else []
+        return digest([[phase.multipliers for phase in phases], how, own])
+
     def begin(self, *, after: int = 0) -> Iterator[RunningPhase]:
         """The phases that have steps, in turn, each ready to train when it is yielded and wound up after it.
 
@@ -119,8 +124,8 @@ class Transfer:
         Raises:
             PluginError: the plugin changed in a phase which parameters require a gradient.
         """
-        for phase in self._running:
-            if phase.steps and phase.end >= after:
+        for phase in self.phases:
+            if phase.end >= after:
                 phase._enter()
                 yield phase
                 phase._leave()
@@ -142,20 +147,6 @@ class Transfer:
         if self._strategy.finish is not None:
             self._strategy.finish(self)
 
-    def _collect(self, before: Sequence[Parameter]) -> list[Parameter]:
-        """The model's parameters; those that were there `before` keep their names and places."""
-        known = {id(parameter.tensor): parameter for parameter in before}
-        found: list[Parameter] = []
-        for path, module, attr, tensor in own_parameters(self.model, self.head):
-            if id(tensor) in known:
-                found.append(known[id(tensor)])
-            elif tensor.requires_grad:
-                block, last = self._blocks.block(path), self.n_blocks - 1
-                name = f"{path}.{attr}".lstrip(".")
-                added = bool(before)
-                found.append(Parameter(name, tensor, module, attr, block, self.n_blocks, block == last, added))
-        return found
-
     def _checked_penalty(self) -> torch.Tensor:
         assert self._strategy.penalty is not None
         value: Any = self._strategy.penalty(self)
@@ -164,7 +155,7 @@ class Transfer:
             shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
             raise PluginError(f"{place} {type(value).__name__}{shape}")
         # Later values are not finite when training diverges, which is a result and no defect of the plugin.
-        if self._penalties == 0 and not bool(torch.isfinite(value)):
+        if self._penalties == 0 and not bool(torch.isfinite(value.detach())):
             raise PluginError(f"{place} {float(value)} before the first step")
         self._penalties += 1
         return value
@@ -184,12 +175,35 @@ class RunningPhase:
     """Share of the learning rate by name of each parameter that trains."""
     transfer: Transfer = field(repr=False)
     phase: Phase = field(repr=False)
-    _held: list[nn.Module] = field(default_factory=list, repr=False)
+
+    @property
+    def name(self) -> str:
+        """As the strategy names the phase; may be empty."""
+        return self.phase.name
 
     @property
     def steps(self) -> int:
         """Training steps of the phase."""
         return self.end - self.start
+
+    @cached_property
+    def held(self) -> Mapping[str, nn.Module]:
+        """What stays in evaluation mode while the phase trains, by path."""
+        selected, transfer = self.parameters(), self.transfer
+        trains, open_blocks = {id(p.tensor) for p in selected}, {p.block for p in selected}
+        found = modes.held(transfer.model, transfer._blocks, trains=trains, open_blocks=open_blocks, norm=transfer.norm)
+        return MappingProxyType(dict(found))
+
+    def trains_norm(self, path: str) -> bool:
+        """Whether the norm layer of that path is in training mode while the phase trains, so that its buffers move."""
+        return path not in self.held
+
+    def idle(self) -> list[str]:
+        """Biases that are selected and cannot learn: a norm in training mode right behind subtracts any constant."""
+        pairs = self.transfer._blocks.followed
+        return [
+            f"{layer}.bias" for layer, norm in pairs if f"{layer}.bias" in self.multipliers and self.trains_norm(norm)
+        ]
 
     def parameters(self) -> list[Parameter]:
         """What trains, in the model's order."""
@@ -245,7 +259,7 @@ class RunningPhase:
         first block that trains is in evaluation mode, dropout above all.
         """
         self.transfer.model.train()
-        for module in self._held:
+        for module in self.held.values():
             module.training = False
 
     def _enter(self) -> None:
@@ -253,7 +267,6 @@ class RunningPhase:
             # A gradient that stays would go on moving what is frozen, through momentum or decay.
             parameter.tensor.grad = None
             parameter.tensor.requires_grad_(parameter.name in self.multipliers)
-        self._held = _held_modules(self.transfer.model, self.transfer._blocks, self.parameters())
 
     def _leave(self) -> None:
         _check_requires_grad(self.transfer, self.multipliers, self.label)
@@ -271,6 +284,9 @@ def prepare(
     options: Mapping[str, Any] | None = None,
     generator: torch.Generator,
     stages: int | Literal["all"] = 5,
+    norm: NormPolicy = "follow",
+    blocks: Sequence[str] = (),
+    new_head: NewHead | None = None,
 ) -> Transfer:
     """A model ready to be trained by a strategy, with everything refused that can be before the first step.
 
@@ -281,20 +297,30 @@ def prepare(
         options: those of the strategy that differ from its defaults.
         generator: for what the strategy draws.
         stages: most blocks that a strategy tells apart, the head included.
+        norm: what norm layers do while training.
+        blocks: the model's own, as `Model.blocks` gives them.
+        new_head: what the head of a model with loaded weights becomes; None leaves it as it is.
 
     Raises:
-        PluginError: the strategy breaks its contract; the message names strategy, phase and parameter.
+        PluginError: the strategy breaks its contract; the message names strategy, phase and parameter. Or the model's
+            head or blocks do not fit it.
         NotApplicable: raised by the strategy itself, which has no meaning on this model.
     """
-    blocks = map_blocks(model, input_example, head=head, stages=stages)
-    transfer = Transfer(strategy, model, blocks, steps=steps, generator=generator)
+    found = map_blocks(model, input_example, head=head, stages=stages, patterns=blocks)
+    fields: dict[str, Any] = {}
+    if new_head is not None:
+        tied = heads.tied(model, found.head)
+        fields = _change_head(model, found, new_head)
+        if tied:  # what the old head shared its weights with is now a layer of its own
+            found = map_blocks(model, input_example, head=found.head, stages=stages, patterns=blocks)
+    transfer = Transfer(strategy, model, found, steps=steps, generator=generator, norm=norm, **fields)
     _set_options(transfer, strategy, options or {})
     _edit_model(transfer, strategy)
     phases = _phases(transfer, strategy)
     spans = itertools.pairwise([0, *borders([phase.share for phase in phases], steps)])
     for number, (phase, (start, end)) in enumerate(zip(phases, spans, strict=True), start=1):
         label = f"strategy '{strategy.name}', phase {number}" + (f" '{phase.name}'" if phase.name else "")
-        multipliers = _select(transfer.parameters(), phase, label)
+        multipliers = select(transfer.parameters(), phase, label)
         transfer._running.append(RunningPhase(label, start, end, multipliers, transfer, phase))
     everything = {parameter.name for parameter in transfer.parameters()}
     _check_requires_grad(transfer, everything, f"strategy '{strategy.name}'")
@@ -311,6 +337,13 @@ def _copy_state(model: nn.Module, device: torch.device | None = None) -> dict[st
     """Parameters and buffers as they are now, on the device where each lies unless one is given."""
     state = model.state_dict().items()
     return {name: value.detach().to(device, copy=True) for name, value in state if isinstance(value, torch.Tensor)}
+
+
+def _change_head(model: nn.Module, blocks: BlockMap, new: NewHead) -> dict[str, Any]:
+    """Replace the head; what a transfer is to know of the old one."""
+    heads.check(model, blocks.head, new, outputs=blocks.outputs)
+    source_head = MappingProxyType(_copy_state(model.get_submodule(blocks.head), torch.device("cpu")))
+    return {"source_head": source_head, "new_head": heads.replace(model, blocks.head, new)}
 
 
 def _set_options(transfer: Transfer, strategy: Strategy, options: Mapping[str, Any]) -> None:
@@ -330,7 +363,7 @@ def _edit_model(transfer: Transfer, strategy: Strategy) -> None:
     strategy.prepare(transfer)
     if dict(transfer.model.named_modules()).get(transfer.head) is not before:
         raise PluginError(f"strategy '{strategy.name}': prepare must not replace the head, '{transfer.head}'")
-    transfer._parameters = transfer._collect(before=transfer._parameters)
+    transfer._parameters = list(collect(transfer.model, transfer._blocks, before=transfer._parameters))
 
 
 def _phases(transfer: Transfer, strategy: Strategy) -> list[Phase]:
@@ -349,46 +382,8 @@ def _phases(transfer: Transfer, strategy: Strategy) -> list[Phase]:
     return phases
 
 
-def _select(parameters: Sequence[Parameter], phase: Phase, label: str) -> dict[str, float]:
-    """The multiplier of each parameter that trains in the phase."""
-    multipliers: dict[str, float] = {}
-    for parameter in parameters:
-        value: Any = phase.select(parameter)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise PluginError(f"{label}: select must give {parameter.name} a number or None, got {value!r}")
-        if value == 0:
-            raise PluginError(
-                f"{label}: the multiplier of {parameter.name} is 0; give None to freeze it, since a rate of 0 costs as "
-                "much as training and lets norm layers drift"
-            )
-        if not (math.isfinite(value) and value > 0):
-            raise PluginError(f"{label}: the multiplier of {parameter.name} must be above 0 and finite, got {value}")
-        multipliers[parameter.name] = float(value)
-    if not multipliers:
-        raise PluginError(f"{label}: select gives None for all {len(parameters)} parameters, so nothing would train")
-    return multipliers
-
-
 def _check_requires_grad(transfer: Transfer, due: Container[str], label: str) -> None:
     """Only `select` says what trains; a plugin that sets `requires_grad` itself is refused."""
     for parameter in transfer.parameters():
         if parameter.tensor.requires_grad != (parameter.name in due):
             raise PluginError(f"{label}: a plugin set requires_grad of {parameter.name}; freeze it by None from select")
-
-
-def _held_modules(model: nn.Module, blocks: BlockMap, selected: Sequence[Parameter]) -> list[nn.Module]:
-    """The modules that stay in evaluation mode while `selected` trains."""
-    trains = {id(parameter.tensor) for parameter in selected}
-    open_blocks = {parameter.block for parameter in selected}
-    held: list[nn.Module] = []
-    for path, module in model.named_modules():
-        if isinstance(module, NORMS):
-            own = [id(tensor) for tensor in module.parameters()]
-            moves = not trains.isdisjoint(own) if own else blocks.block(path) in open_blocks
-        else:
-            moves = blocks.last_block(path) >= min(open_blocks)
-        if not moves:
-            held.append(module)
-    return held

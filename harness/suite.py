@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-from harness import names, schema, suite_checks, suite_tables, toml
+from harness import names, schema, suite_checks, suite_origin, suite_tables, toml
 from harness.catalog import Catalog, Origin, PartInfo
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.suite_arms import Variant, Variants, expand
 from harness.suite_claims import Claim, read_claims
+from harness.suite_origin import Origins, SuiteSource
 from harness.suite_parts import Chosen, Parts, canonical
 from harness.suite_shape import check_shape
 from harness.suite_source import MISSING, Reading, check_leaves, combine
@@ -34,6 +35,10 @@ class Setting:
     """Where the part of each kind comes from; of several, by kind and name (`augmentation:rotate`)."""
     watched: tuple[str, ...] = ()
     """Names of metrics that its schedule or its early stopping follows."""
+    source: Origins | None = None
+    """What its networks come from; None: they start at random."""
+    beside: tuple[str, ...] = ()
+    """What its strategy has beside the choice of what learns: hooks, another start, another decay."""
     given: frozenset[str] = frozenset()
     """Keys of [problem] of which the suite says more than a part's name: a value, or an option."""
 
@@ -70,6 +75,10 @@ class Compare:
     """Metrics that are recorded and summed up besides, and compared in nothing."""
     folds: int | None = None
     """Of which each replicate is one; None: replicates are drawn independently."""
+    controls: bool = True
+    """Whether a fine-tuning suite must have `suite_checks.CONTROLS` among its arms."""
+    nested: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms, of which the second contains the first as a special case."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,8 @@ class Suite:
     also: tuple[PartInfo, ...] = ()
     """Further metrics that every run records."""
     report: Report = Report()
+    source: SuiteSource | None = None
+    """What networks come from before they are trained on the problems."""
 
 
 def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Suite:
@@ -255,10 +266,20 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             searched = searched if tuned else {}
             origins = {kind: part.info.origin for kind, part in there.items()} | extras.origins
             values = _values(reading, there, keys) | extras.values(searched)
+            values |= suite_origin.transfer_values(reading, keys)
             watched = suite_tables.watched(there["schedule"], extras)
+            source = suite_origin.origins(reading, parts, layers["model"])
+            beside = _beside(there["strategy"].info)
             given = frozenset(keys) | suite_tables.given(there.values(), extras)
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, given))
+            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source, beside, given))
     return settings
+
+
+def _beside(strategy: PartInfo) -> tuple[str, ...]:
+    """What a strategy has beside the choice of what learns, as `Setting.beside` lists it."""
+    extra = strategy.extra
+    start = [f"start {extra['start']}"] if extra.get("start", "source") != "source" else []
+    return (*extra.get("hooks", ()), *start, *(() if extra.get("weight_decay", True) else ("no decay",)))
 
 
 def _layers(reading: Reading, key: str, problem: Variant, arm: Variant) -> tuple[Path, ...]:
@@ -272,7 +293,7 @@ def _values(reading: Reading, parts: Mapping[str, Chosen], keys: Mapping[str, Pa
     fields = schema.Problem.model_fields
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in parts.items()}
     for key in _PLAIN_KEYS:
-        if key in keys or key not in schema.LATER_KEYS:
+        if key not in schema.TRANSFER and (key in keys or key not in schema.LATER_KEYS):
             values[key] = reading.get(keys[key], None) if key in keys else fields[key].default
     # A budget of [problems] takes the place of the one in [problem], whichever of the two it is.
     if "epochs" in keys and "steps" in keys:
@@ -300,10 +321,14 @@ def _build(
     others = tuple(arm for arm in arms if arm != baseline)
     primary = others if file.compare.primary is None else tuple(file.compare.primary)
     metric, *also = metrics
-    names_of = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    names_of: dict[str, Any] = {"metric": canonical(reading.catalog, metric), "baseline": baseline, "primary": primary}
+    names_of["nested"] = tuple((inner, outer) for inner, outer in file.compare.nested or ())
     names_of["also"] = tuple(canonical(reading.catalog, one) for one in also)
     folds = file.problem.folds
     replicates = {"folds": folds, "replicates": folds or file.compare.replicates}
+    source = suite_origin.read(reading, folds or file.compare.replicates)
+    of_source = {"repeats": file.tuning.repeats or suite_origin.default_repeats(reading)}
+    names_of["epoch"] = file.compare.epoch or ("last" if source else "best_validation")
     chosen = {"executor": executor.use, "options": dict(executor.values), "origin": executor.info.origin}
     return Suite(
         path=path,
@@ -315,13 +340,14 @@ def _build(
         problems=tuple(problem.name for problem in variants.problems),
         arms=arms,
         settings=settings,
-        tuning=Tuning(**file.tuning.model_dump(exclude={"space"})),
+        tuning=Tuning(**{**file.tuning.model_dump(exclude={"space"}), **of_source}),
         compare=Compare(**{**file.compare.model_dump(), **names_of, **replicates}),
         execution=Execution(**{**file.execution.model_dump(), **chosen}),
         metric=metric,
         claims=claims,
         also=tuple(also),
         report=Report(**file.report.model_dump()),
+        source=source,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness import names, schema
+from harness import names, schema, suite_origin
 from harness.diagnostics import Place, quote
 from harness.suite_source import MISSING, Reading, subject
 from harness.toml_scan import Path
@@ -146,7 +146,8 @@ def _affordable(reading: Reading, problems: Mapping[str, Any], arms: Mapping[str
     of_arms = (math.prod(map(len, arms.values())) if arms else 0) + spelled
     folds: Path = ("problem", "folds")
     replicates = reading.get(folds, None) or reading.get(("compare", "replicates"), 5)
-    trials, repeats = reading.get(("tuning", "trials"), 0), reading.get(("tuning", "repeats"), 1)
+    trials = reading.get(("tuning", "trials"), 0)
+    repeats = reading.get(("tuning", "repeats"), suite_origin.default_repeats(reading))
     finals = 2 if trials and reading.get(("compare", "untuned"), True) else 1
     studies = 1 if reading.get(("compare", "claim"), "method") == "setting" else replicates
     runs = of_problems * max(1, of_arms) * (studies * trials * repeats + replicates * finals)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness import pruning
+from harness import pruning, suite_origin
 from harness.catalog import PartInfo, few_names
 from harness.diagnostics import Place, quote
 from harness.suite_arms import Variant, Variants
@@ -14,17 +14,28 @@ from harness.suite_parts import did_you_mean
 from harness.suite_source import MISSING, Reading, subject
 from harness.toml_scan import Path
 
+CONTROLS = ("scratch", "linear_probe", "full")
+"""Strategies without which nothing can be said of another: no transfer, no training of the backbone, all of it."""
+
+
+def lacking_controls(settings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The controls that no arm is; `settings` are the values of each (problem, arm)."""
+    uses = {str(values["strategy"]["use"]).rpartition(":")[2] for values in settings}
+    return tuple(name for name in CONTROLS if name not in uses)
+
 
 def check(reading: Reading, variants: Variants | None, settings: Sequence[Mapping[str, Any]]) -> None:
-    """Report what contradicts: pruner and budget, folds and replicates, label budgets and sizes, names of arms.
+    """Report what contradicts: pruner and budget, folds and replicates, label budgets and sizes, arms, controls.
 
     `settings` are the values of each (problem, arm).
     """
     _check_pruner(reading, settings)
     _check_folds(reading)
     _check_labels(reading)
+    suite_origin.check(reading, settings)
     if variants:
         _check_compare(reading, variants)
+        _check_controls(reading, variants, settings)
 
 
 def check_budget(reading: Reading) -> None:
@@ -67,7 +78,8 @@ def _check_labels(reading: Reading) -> None:
 def _check_pruner(reading: Reading, settings: Sequence[Mapping[str, Any]]) -> None:
     """A pruner must be able to stop something: between evaluations of a run, or between repeats of a trial."""
     path: Path = ("tuning", "pruner")
-    pruner, repeats = reading.get(path, "none"), reading.get(("tuning", "repeats"), 1)
+    pruner = reading.get(path, "none")
+    repeats = reading.get(("tuning", "repeats"), suite_origin.default_repeats(reading))
     # A budget that was refused is in no setting.
     sound = [values for values in settings if values["epochs"] is not None or values["steps"] is not None]
     times = min(map(pruning.evaluations, sound), default=2)
@@ -102,6 +114,7 @@ def _check_compare(reading: Reading, variants: Variants) -> None:
         message = "[compare] lacks the key 'baseline': which arm the others are compared with"
         reading.add("missing-key", message, place, allowed=few_names("", arms), help=cure)
     _check_primary(reading, variants, baseline)
+    _check_nested(reading, variants)
     if reading.get(("report", "arm"), None) is not None:
         _check_arm(reading, ("report", "arm"), variants)
 
@@ -123,10 +136,48 @@ def _check_primary(reading: Reading, variants: Variants, baseline: str | None) -
             _check_arm(reading, at, variants)
 
 
-def _check_arm(reading: Reading, path: Path, variants: Variants) -> None:
-    """The value at the path must be the name of an arm."""
+def _check_nested(reading: Reading, variants: Variants) -> None:
+    """Each pair names two arms, and stands once."""
+    path: Path = ("compare", "nested")
+    first: dict[tuple[str, ...], int] = {}
+    for index, pair in enumerate(reading.get(path, [])):
+        at: Path = (*path, index)
+        sides: list[Path] = [(*at, side) for side in range(2)]
+        known = [reading.sound(side) and _check_arm(reading, side, variants) for side in sides]
+        if not all(known):
+            continue
+        if pair[0] == pair[1]:
+            reading.refuse(at, "conflict", f"{quote(pair[0])} is paired with itself; a pair is [special, general]")
+        elif first.setdefault(tuple(pair), index) != index:
+            message = (
+                f"doubled pair {quote(pair[0])}, {quote(pair[1])} (positions {first[tuple(pair)] + 1}, {index + 1})"
+            )
+            reading.refuse(at, "doubled-value", message)
+
+
+def _check_controls(reading: Reading, variants: Variants, settings: Sequence[Mapping[str, Any]]) -> None:
+    """A fine-tuning suite has the controls, or says that it has not."""
+    path: Path = ("compare", "controls")
+    if not reading.sound(path):
+        return
+    moves = suite_origin.asked(reading)
+    if not moves and reading.get(path, True) is False:
+        message = "controls = false says nothing without [source]: controls are strategies of fine-tuning"
+        reading.add("conflict", message, reading.source.value(path), help="leave controls out")
+    whole = variants.complete and len(settings) == len(variants.problems) * len(variants.arms)
+    lacks = lacking_controls(settings) if whole and settings else ()
+    if moves and lacks and reading.get(path, True):
+        message = f"no arm has the {'strategies' if len(lacks) > 1 else 'strategy'} {' and '.join(lacks)}"
+        message += ", without which nothing can be said of another strategy"
+        cure = "add them to [arms], or write [compare] controls = false, which every output then says"
+        made = variants.places(reading)
+        reading.add("no-controls", message, made, allowed=f"all of {', '.join(CONTROLS)}", help=cure)
+
+
+def _check_arm(reading: Reading, path: Path, variants: Variants) -> bool:
+    """Whether the value at the path is the name of an arm; a mistake if not."""
     made = variants.places(reading)
-    check_name(reading, path, "arm", variants.arms, *([made] if made.line else []))
+    return check_name(reading, path, "arm", variants.arms, *([made] if made.line else []))
 
 
 def within_unit(reading: Reading, path: Path, metric: PartInfo) -> bool:

@@ -159,13 +159,19 @@ def _empty(reading: Reading, path: Path) -> None:
     reading.add("empty", message, source.value(path), allowed=schema.allowed(path))
 
 
+def _too_short(reading: Reading, path: Path) -> None:
+    _wrong_value(reading, path) if reading.source.at(path) else _empty(reading, path)
+
+
 _REPORTS: dict[str, Callable[[Reading, Path], None]] = {
     "extra_forbidden": _unknown,
     "count_or_all": _wrong_value,
+    "head_init": _wrong_value,
     "greater_than": _out_of_range,
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,
     "literal_error": _unknown_word,
-    "too_short": _empty,
+    "too_short": _too_short,
+    "too_long": _wrong_value,
     "string_too_short": _empty,
 }

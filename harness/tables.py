@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness import columns, per_class, tune
+from harness import columns, outcomes, per_class, tune
 from harness.catalog import PartInfo
 from harness.coordinator import Entry, Walk
 from harness.hookspecs import Choice, Domain, domain_to_plain
@@ -25,16 +25,18 @@ Rows = Iterable[Mapping[str, Any]]
 
 def build(plan: Plan, walk: Walk) -> dict[str, pd.DataFrame]:
     """All tables that follow from records alone; `verdict` adds `summary` and `comparisons`."""
-    unique = list({entry.run_id: entry for entry in walk.entries if entry.record is not None}.values())
+    everything = [*walk.sources, *walk.entries]
+    unique = list({entry.run_id: entry for entry in everything if entry.record is not None}.values())
     finals_of = _finals_of_studies(walk)
     rows: dict[str, Rows] = {
-        "runs": (_run(plan, entry) for entry in walk.entries),
+        "runs": (_run(plan, entry) for entry in everything),
         "evaluations": (row for entry in unique for row in _evaluations(entry)),
         "studies": (_study(plan, study, finals_of) for study in walk.studies),
         "trials": (row for study in walk.studies for row in _trials(study)),
         "trial_parameters": (row for study in walk.studies for row in _trial_parameters(study)),
         "classes": per_class.classes(plan, walk),
         "confusion": per_class.confusion(walk),
+        "blocks": (row for entry in walk.entries for row in _blocks(entry)),
         "metrics": (_metric(plan, metric) for metric in _all_metrics(plan)),
         "timings": (_timing(entry) for entry in unique),
         "epoch_timings": (row for entry in unique for row in _epoch_timings(entry)),
@@ -59,7 +61,8 @@ def frame(table: str, rows: Rows) -> pd.DataFrame:
 def finals(plan: Plan, walk: Walk) -> pd.DataFrame:
     """Test values of the final runs, one row a (problem, arm, setting, replicate, metric).
 
-    `value` is missing where the run failed; `counted` then holds the metric's floor, if it has one.
+    `value` is missing where the run failed; `counted` then holds the metric's floor, if it has one. A run that says
+    nothing of its arm (`outcomes.set_aside`) has neither.
     """
     rows = []
     for entry in walk.entries:
@@ -76,7 +79,8 @@ def finals(plan: Plan, walk: Walk) -> pd.DataFrame:
 def _final(plan: Plan, entry: Entry, metric: PartInfo) -> dict[str, Any]:
     value = next((row[5] for row in entry.result["evaluations"] if row[3] == "test" and row[4] == metric.name), None)
     ok = entry.result["status"] == "ok" and value is not None
-    floor = _floor(plan, entry.label.problem, metric)
+    aside = outcomes.set_aside(entry.result["status"], entry.result["reason"])
+    floor = None if aside else _floor(plan, entry.label.problem, metric)
     return {
         "problem": entry.label.problem,
         "arm": entry.label.arm,
@@ -103,6 +107,7 @@ def _floor(plan: Plan, problem: str, metric: PartInfo) -> float | None:
 def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
     label, result = entry.label, entry.result
     seeds: Mapping[str, int] = {} if entry.record is None else entry.record["spec"]["seeds"]
+    transfer = result.get("transfer") or {}
     kept = ("status", "reason", "selected_epoch", "parameters", "trainable_parameters", "init_hash", "weights_hash")
     return {
         "run_id": entry.run_id,
@@ -112,14 +117,30 @@ def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
         "replicate": label.replicate,
         "setting": label.setting,
         "trial": label.trial,
-        "repeat": None if label.phase == "final" else label.repeat,
+        "repeat": label.repeat if label.phase == "tune" else None,
         **{name: result.get(name) for name in kept},
         **{name: result.get(name, 0) for name in ("epochs", "steps", "examples")},
         "stopped_early": bool(result.get("stopped_early", False)),
-        "epoch_rule": plan.epoch_rule(label.problem, label.arm),
+        "epoch_rule": "last" if label.phase == "source" else plan.epoch_rule(label.problem, label.arm),
         **{f"seed_{stream}": value for stream, value in seeds.items()},
         "hyperparameters": json.dumps(dict(entry.hyperparameters), sort_keys=True),
+        **transfer,
+        "phases": json.dumps(transfer["phases"]) if transfer else None,
     }
+
+
+def _blocks(entry: Entry) -> Iterator[dict[str, Any]]:
+    label = entry.label
+    for row in (entry.result.get("transfer") or {}).get("blocks") or ():
+        yield {
+            "run_id": entry.run_id,
+            "problem": label.problem,
+            "arm": label.arm,
+            "setting": label.setting,
+            "replicate": label.replicate,
+            **row,
+            "multipliers": json.dumps(row["multipliers"]),
+        }
 
 
 def _evaluations(entry: Entry) -> Iterator[dict[str, Any]]:
@@ -245,7 +266,7 @@ def _timing(entry: Entry) -> dict[str, Any]:
     observed, environment = entry.record["observed"], entry.record["environment"]
     timings = observed.get("timings", {})
     words = (environment.get("device"), environment.get("capability"), f"torch {environment.get('torch')}")
-    clocks = ("train_seconds", "evaluate_seconds", "data_seconds", "peak_memory_mb")
+    clocks = ("train_seconds", "evaluate_seconds", "data_seconds", "step_milliseconds", "peak_memory_mb")
     return {
         "run_id": entry.run_id,
         "started": observed.get("started"),

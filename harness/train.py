@@ -12,25 +12,32 @@ import inspect
 import itertools
 import math
 import resource
+import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from harness import data, details, snapshot, spec, strategies
+from harness import data, details, forgetting, snapshot, spec, strategies, transfer_measures
 from harness.augment import Augmenter
 from harness.catalog import Origin
-from harness.data import Division, Fold
-from harness.device import Clocks, reseed
+from harness.data import Division, Fold, Subset
+from harness.device import Clocks, Laps, apart, reseed
 from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Augmentation, Metric, NotApplicable, Predictions, Splits
 from harness.penalties import penalties, penalty_value
+from harness.prefix import Prefix
 from harness.registry import load_part
 from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
+from harness.source import Source, fit_state
 from harness.stopping import waited
+from harness.weights import save_state
 
+WARM_UP = 5
+"""So many steps are left out of the median time of a step."""
 Step = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """One training step on inputs (B, ...) and targets (B, ...); gives outputs (B, K) and the loss ()."""
 Differentiated = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -41,6 +48,10 @@ Keep = Callable[[int, Callable[[], dict[str, Any]]], None]
 
 class Pruned(Exception):
     """The run was worse than the threshold that its spec sets for an evaluation."""
+
+
+class Inapplicable(Exception):
+    """The strategy has no meaning on the model; says why in words."""
 
 
 class NotRestored(Exception):
@@ -80,6 +91,8 @@ def run(
     loaders: int = 0,
     keep: Keep | None = None,
     resume: Mapping[str, Any] | None = None,
+    source: Source | None = None,
+    weights: Path | None = None,
 ) -> dict[str, Any]:
     """Train as the spec says; `{"result": ..., "timings": ...}` as a record holds them.
 
@@ -90,15 +103,18 @@ def run(
         loaders: processes that read a data set which is not in memory; no number of them changes a result.
         keep: is offered the state after each evaluation.
         resume: such a state of the same spec; the result is what it would be without the interruption.
+        source: what the network was before; one without a state for a strategy that starts at random.
+        weights: file that the weights of a source run are written to.
 
     Raises:
         BadOutput: a part breaks the contract.
+        Inapplicable: the strategy has no meaning on the model.
         NotRestored: a part did not take back its state from `resume`.
     """
     clocks = Clocks()
     with clocks.running("data", device):
         division = _divide(payload, splits, device, loaders)
-    training = Training(payload, parts, division, splits.classes, clocks, keep)
+    training = Training(payload, parts, division, splits.classes, clocks, keep, source)
     if resume is not None:
         training.restore(resume)
     try:
@@ -108,19 +124,25 @@ def run(
         status, reason = "diverged", str(error)
     except Pruned as error:
         status, reason = "pruned", str(error)
-    return {"result": training.result(status, reason), "timings": _timings(clocks)}
+    result = training.result(status, reason)
+    if weights is not None and status == "ok":
+        result["weights_sha256"] = save_state(weights, training.model.state_dict())
+    return {"result": result, "timings": _timings(clocks)}
 
 
-def build_only(payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device) -> int:
-    """Build everything that the run would train with, take no step, and give the number of parameters.
+def build_only(
+    payload: Mapping[str, Any], parts: Parts, splits: Splits, *, device: torch.device, source: Source | None = None
+) -> tuple[int, int]:
+    """Build everything that the run would train with, take no step; the numbers of parameters and of phases.
 
     Raises:
         Exception: whatever a part raises that does not fit the data or another part.
     """
-    training = Training(payload, parts, _divide(payload, splits, device), splits.classes, Clocks())
+    division = _divide(payload, splits, device)
+    training = Training(payload, parts, division, splits.classes, Clocks(), source=source)
     training.build_optimizer()
     training.augment(training.division.example[0], torch.zeros(1, dtype=torch.int64, device=device), 0)
-    return sum(parameter.numel() for parameter in training.model.parameters())
+    return sum(parameter.numel() for parameter in training.model.parameters()), len(training.transfer.phases)
 
 
 def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, loaders: int = 0) -> Division:
@@ -130,11 +152,12 @@ def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, lo
         seed=payload["seeds"]["split"],
         train=problem["train_examples"],
         validation=problem["validation_examples"],
-        with_test=payload["phase"] == "final",
+        with_test=payload["phase"] in ("source", "final"),
         device=device,
         loaders=loaders,
         labels_per_class=problem.get("labels_per_class"),
         fold=Fold(**payload["fold"]) if "fold" in payload else None,
+        subset=Subset(**payload["subset"]) if "subset" in payload else None,
     )
 
 
@@ -143,6 +166,7 @@ def _timings(clocks: Clocks) -> dict[str, Any]:
         "train_seconds": clocks.train,
         "evaluate_seconds": clocks.evaluate,
         "data_seconds": clocks.data,
+        "step_milliseconds": statistics.median(clocks.steps[WARM_UP:]) if len(clocks.steps) > WARM_UP else None,
         "epochs": [list(pair) for pair in clocks.epochs],
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -159,6 +183,7 @@ class Training:
         classes: int | None,
         clocks: Clocks,
         keep: Keep | None = None,
+        source: Source | None = None,
     ) -> None:
         self.payload, self.parts, self.division, self.classes = payload, parts, division, classes
         self.device, self.clocks, self.keep = division.example[0].device, clocks, keep
@@ -172,25 +197,34 @@ class Training:
         self.selected: float | None = None
         self.details: dict[str, Any] | None = None
         self.stopped = False
+        self.source = source
         self.augment = self._build_augmenter()
         self.loss = parts.loss.build(**_options(self.problem["loss"]))
         self.model = self._build_model()
         self.init_hash = snapshot.weights_hash(self.model)
         self.transfer = self._begin_transfer()
+        self.all_parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self.trainable = 0
+        self.measures: transfer_measures.Measures | None = None
+        if source is not None and payload["phase"] == "final":
+            self.measures = transfer_measures.Measures(self.transfer)
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
+        self.prefix: Prefix | None = None
         self._resumed: Mapping[str, Any] | None = None
 
     def _build_model(self) -> nn.Module:
         reseed(self.payload["seeds"]["init"])
         inputs, targets = self.division.example
-        outputs = self.classes if self.classes is not None else math.prod(targets.shape[1:])
+        self.outputs = self.classes if self.classes is not None else math.prod(targets.shape[1:])
+        loaded = self.source is not None and self.parts.strategy.start == "source"
+        outputs = self.source.outputs if self.source is not None and loaded else self.outputs
         model = self.parts.model.build(tuple(inputs.shape[1:]), outputs, **_options(self.problem["model"]))
         if not isinstance(model, nn.Module):
             raise BadOutput(f"model '{self.problem['model']['use']}' built {type(model).__name__}, not an nn.Module")
-        layout = torch.channels_last if inputs.dim() == 4 else torch.preserve_format
-        return model.to(self.device).to(memory_format=layout)
+        if self.source is not None and loaded:
+            fit_state(model, self.source.state, name=self.problem["model"]["use"])
+        return self._placed(model)
 
     def _build_augmenter(self) -> Augmenter:
         options = [_options(part) for part in self.problem.get("augmentation", ())]
@@ -198,15 +232,32 @@ class Training:
         return Augmenter(parts, seed=self.payload["seeds"]["augmentation"])
 
     def _begin_transfer(self) -> strategies.Transfer:
-        return strategies.prepare(
-            self.parts.strategy,
-            self.model,
-            input_example=self.division.example[0],
-            head=self.parts.model.head,
-            steps=self.budget.steps,
-            options=_options(self.problem["strategy"]),
-            generator=torch.Generator().manual_seed(self.payload["seeds"]["noise"]),
-        )
+        try:
+            return strategies.prepare(
+                self.parts.strategy,
+                self.model,
+                input_example=self.division.example[0],
+                head=self.parts.model.head,
+                steps=self.budget.steps,
+                options=_options(self.problem["strategy"]),
+                generator=torch.Generator().manual_seed(self.payload["seeds"]["noise"]),
+                stages=self.problem.get("stages", 5),
+                norm=self.problem.get("norm", "follow"),
+                blocks=self.parts.model.blocks,
+                new_head=self._new_head(),
+            )
+        except NotApplicable as error:
+            raise Inapplicable(str(error)) from error
+
+    def _new_head(self) -> strategies.NewHead | None:
+        """How the head is replaced, with draws of its own: arms share them whatever their strategies draw."""
+        if self.source is None:
+            return None
+        generator = torch.Generator().manual_seed(spec.seed(self.payload["seeds"]["init"], "head"))
+        init = self.problem["head_init"]
+        if init == "keep" and self.parts.strategy.start == "random":
+            init = "default"  # there is none to keep
+        return strategies.NewHead(self.outputs, init, generator)
 
     def train(self) -> None:
         """All phases, with an evaluation wherever the budget says; then the test set, once, in a final run."""
@@ -223,12 +274,19 @@ class Training:
                 continue  # a phase that is skipped still leaves behind what the strategy keeps of it
             step = self._stepper(phase)
             self._restore_optimizer()
+            phase.train_mode()
+            self.prefix = Prefix.of(phase)
             while self.step < phase.end and not self.stopped:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(step, itertools.islice(batch_indices, stop - self.step), phase)
+            if self.measures is not None and self._optimizer is not None:
+                self.measures.phase_ended(self._optimizer)
         self._load_best()
+        if self.measures is not None:
+            self.measures.before_finish(self.step)
         self.transfer.end()
         self._read_test()
+        self._measure()
 
     def build_optimizer(self) -> None:
         """Build optimizer and schedule of the first phase, as training would."""
@@ -250,17 +308,18 @@ class Training:
         strengths = self.problem.get("regularisation", {})
         add_penalties = penalties(weights, **strengths)
         by_step = None if self.parts.schedule.watches is not None else scheduler
-        autocast, closures = self._autocast, needs_closure(optimizer)
+        autocast, closures, counting = self._autocast, needs_closure(optimizer), self._counting
 
         def differentiate(inputs: torch.Tensor, targets: torch.Tensor) -> Differentiated:
             optimizer.zero_grad(set_to_none=True)
-            with autocast():
+            with autocast(), counting(phase):
                 outputs = model(inputs)
                 value = as_scalar(name, loss(outputs, targets))
             torch.autograd.backward(value)
             whole = value.detach()
             if penalty is not None:
-                added = penalty()
+                with counting(phase):
+                    added = penalty()
                 torch.autograd.backward(added)
                 whole = whole + added.detach()
             if add_penalties is not None:
@@ -285,15 +344,24 @@ class Training:
             return torch.autocast(self.device.type, dtype=torch.bfloat16)
         return contextlib.nullcontext()
 
+    def _counting(self, phase: strategies.RunningPhase) -> contextlib.AbstractContextManager[Any]:
+        """Where it is measured what a phase saves for its backward passes."""
+        if self.measures is None or self.step >= phase.start + transfer_measures.COUNTED_STEPS:
+            return contextlib.nullcontext()
+        return self.measures.counting()
+
     def _stretch(self, step: Step, batch_indices: Iterator[torch.Tensor], phase: strategies.RunningPhase) -> None:
         """Train up to the next evaluation, then evaluate."""
         begun, seeds = self.step, self.payload["seeds"]
         reseed(spec.seed(seeds["noise"], begun))
         self.transfer.generator.manual_seed(spec.seed(seeds["noise"], "strategy", begun))
         phase.train_mode()
+        if self.measures is not None:
+            self.measures.note_modes()
         outputs, losses, used = [], [], []
         # Nothing in this block may wait for the device: losses are looked at when the stretch is over.
         with self.clocks.running("train", self.device):
+            laps = Laps(self.device)
             for inputs, targets, index in self.division.train.batches(
                 batch_indices, seed=spec.seed(seeds["augmentation"], begun)
             ):
@@ -302,6 +370,8 @@ class Training:
                 losses.append(loss)
                 used.append(targets)
                 self.step += 1
+                laps.mark()
+        self.clocks.steps += laps.milliseconds()
         self.seen += sum(map(len, used))
         check_finite(torch.stack(losses), begun)
         if self.step in self.budget.evaluated_after:
@@ -312,7 +382,8 @@ class Training:
         self.clocks.epochs.append((self.epoch, self.clocks.train))
         with self.clocks.running("evaluate", self.device):
             self._note("train", outputs, targets)
-            scores = self._evaluate("validation", self.division.validation)
+            # A source run trains on all that there is.
+            scores = self._evaluate("validation", self.division.validation) if len(self.division.validation) else {}
             self._remember_best(scores)
         self._tell_schedule(scores)
         self.stopped = self.step < self.budget.steps and self._waited_enough()
@@ -329,13 +400,15 @@ class Training:
 
     def _evaluate(self, split: str, examples: Examples) -> dict[str, float]:
         """All metrics over a whole split, in evaluation mode."""
-        return self._note(split, *self._outputs(examples))
+        return self._note(split, *self._outputs(examples, self.prefix))
 
-    def _outputs(self, examples: Examples) -> Pair:
+    def _outputs(self, examples: Examples, prefix: Prefix | None = None) -> Pair:
         """Outputs (N, K) and targets (N, ...) of a whole split, in evaluation mode."""
         self.model.eval()
         with torch.inference_mode(), self._autocast():
-            scored: list[Pair] = [(self.model(inputs).float(), targets) for inputs, targets in examples.chunks()]
+            found = ((self.model(inputs), targets) for inputs, targets in examples.chunks())
+            pairs = found if prefix is None else prefix.scored(examples)
+            scored: list[Pair] = [(outputs.float(), targets) for outputs, targets in pairs]
         outputs, targets = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
         return outputs, targets
 
@@ -419,10 +492,44 @@ class Training:
                 self.step, self.seen = rows[0][1], rows[0][2]
             outputs, targets = self._outputs(self.division.test)
             self._note("test", outputs, targets)
-            self.details = details.of(
-                outputs, targets, classes=self.classes, examples=self.division.test, forward=self._forward
-            )
+            if self.payload["phase"] == "final":
+                self.details = details.of(
+                    outputs, targets, classes=self.classes, examples=self.division.test, forward=self._forward
+                )
             self.step, self.seen = at
+
+    def _measure(self) -> None:
+        """What a final run with a source records of its finished model, and of its source's test set."""
+        if self.measures is None:
+            return
+        assert self.source is not None
+        assert self.division.test is not None
+        select = self.payload["select"]
+        curve = [(row[1], row[5]) for row in self.evaluations if row[3:5] == ["validation", select["metric"]]]
+        with self.clocks.running("evaluate", self.device):
+            self.measures.after_finish(self.step)
+            self.measures.found |= transfer_measures.curve_summary(curve, direction=select["direction"])
+            self.measures.found["worst_class_accuracy"] = transfer_measures.worst_class_accuracy(self.details)
+            if self.parts.strategy.start == "source":
+                reader = forgetting.Reader(self.transfer.head, self._autocast)
+                self.measures.found |= forgetting.against_source(
+                    self.source, self.transfer, build=self._source_model, test=self.division.test, reader=reader
+                )
+
+    def _source_model(self) -> nn.Module:
+        """The source's network with its weights, beside the one that was trained."""
+        assert self.source is not None
+        inputs, _ = self.division.example
+        options = _options(self.problem["model"])
+        with apart(self.payload["seeds"]["init"]):
+            model: nn.Module = self.parts.model.build(tuple(inputs.shape[1:]), self.source.outputs, **options)
+        model.load_state_dict(self.source.state)
+        return self._placed(model)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        """On the device; images are channels-last."""
+        layout = torch.channels_last if self.division.example[0].dim() == 4 else torch.preserve_format
+        return model.to(self.device).to(memory_format=layout)
 
     def _forward(self, inputs: torch.Tensor) -> torch.Tensor:
         with self._autocast():
@@ -437,23 +544,39 @@ class Training:
             "seen": self.seen,
             "selected": self.selected,
             "evaluations": self.evaluations,
-            "clocks": {"train": clocks.train, "evaluate": clocks.evaluate, "epochs": clocks.epochs},
+            "clocks": {
+                "train": clocks.train,
+                "evaluate": clocks.evaluate,
+                "epochs": clocks.epochs,
+                "steps": torch.tensor(clocks.steps, dtype=torch.float64),
+            },
+            "trainable": self.trainable,
             "best": self.best,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": None if self._scheduler is None else self._scheduler.state_dict(),
             "strategy": self.transfer.notes(),
+            **({} if self.measures is None else {"measures": self.measures.state()}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; the optimizer's part waits until the phase that it belongs to has begun."""
+        """Go on from a state; the optimizer's part waits until the phase that it belongs to has begun.
+
+        Raises:
+            NotRestored: an earlier harness made it.
+        """
+        if "trainable" not in state:
+            raise NotRestored("the state is that of an earlier harness")
         self.step, self.seen, self.selected = state["step"], state["seen"], state["selected"]
         self.evaluations, self.best = state["evaluations"], state["best"]
         clocks = state["clocks"]
         self.clocks.train, self.clocks.evaluate = clocks["train"], clocks["evaluate"]
-        self.clocks.epochs = clocks["epochs"]
+        self.clocks.epochs, self.clocks.steps = clocks["epochs"], clocks["steps"].tolist()
+        self.trainable = state["trainable"]
         self.model.load_state_dict(state["model"])
         self.transfer.recall(state["strategy"])
+        if self.measures is not None:
+            self.measures.recall(state["measures"])
         self._resumed = state
 
     def _restore_optimizer(self) -> None:
@@ -485,7 +608,14 @@ class Training:
             "init_hash": self.init_hash,
             "weights_hash": snapshot.weights_hash(self.model) if status == "ok" else None,
             **({} if self.details is None else {"details": self.details}),
+            **({} if self.source is None else {"transfer": self._transfer_record(self.source, status)}),
         }
+
+    def _transfer_record(self, source: Source, status: str) -> dict[str, Any]:
+        """What a run with a source has beside; measured where it ended well, and is no tuning run."""
+        found = self.measures.found if self.measures is not None and status == "ok" else {}
+        share = self.trainable / self.all_parameters
+        return transfer_measures.record(source, self.transfer, trainable_share=share, found=found)
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:

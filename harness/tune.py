@@ -64,6 +64,8 @@ class Study:
     trials: tuple[Trial, ...]
     best: Trial | None
     """The best complete trial, ties to the lowest number; None when no trial completed."""
+    not_applicable: str | None = None
+    """Why the arm's strategy has no meaning on the model; its first trials said so, and no other was made."""
 
 
 def study_key(plan: Plan, label: Label) -> str:
@@ -102,6 +104,8 @@ def tune(plan: Plan, label: Label, memo: Memo | None = None) -> Batch:
         settings = asker.ask(min(tuning.batch, tuning.trials - len(trials)))
         tries = [_Try(len(trials) + place, setting) for place, setting in enumerate(settings)]
         yield from _in_turn(plan, label, asker, tries) if in_turn else _at_once(plan, label, tries, trials)
+        if (why := _not_applicable(tries)) is not None:
+            return Study(asked.key, label.problem, label.arm, label.replicate, asked.space, (), None, why)
         for one in tries:
             trials.append(_judge(plan, label, one, trials))
         told = trials[tries[0].number :]
@@ -125,6 +129,14 @@ class _Try:
         """Status and reason of the first run that failed."""
         bad = (result for result in self.results if result["status"] not in ("ok", "pruned"))
         return next((f"{result['status']}: {result['reason']}" for result in bad), None)
+
+
+def _not_applicable(tries: Sequence[_Try]) -> str | None:
+    """Why none of the runs had anything to train; no hyperparameter changes that."""
+    results = [result for one in tries for result in one.results]
+    if any(result["status"] != "not_applicable" for result in results):
+        return None
+    return next((str(result["reason"]) for result in results), None)
 
 
 _Rounds = Generator[list[Request], list[Result], None]

@@ -22,7 +22,9 @@ from harness.hookspecs import Splits
 Pixels = tuple[torch.Tensor, torch.Tensor]
 """uint8 pixels (N, C, H, W) with int64 labels (N,)."""
 
-NORMALIZE = ("symmetric", "unit", "standard")
+NORMALIZE = ("symmetric", "unit", "standard", "imagenet")
+# Mean and deviation of each channel of ImageNet's pixels in [0, 1]: the constants that torchvision publishes with.
+IMAGENET = ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))
 TURNS = (0, 90, 180, 270)
 
 
@@ -52,7 +54,8 @@ class Options:
 
     Args:
         normalize: `symmetric` maps pixels to [-1, 1], `unit` to [0, 1]; `standard` takes from each channel its mean
-            over all training images and divides by its deviation, both rounded to four digits, as they are quoted.
+            over all training images and divides by its deviation, both rounded to four digits, as they are quoted;
+            `imagenet` does so with the constants of ImageNet, for colour images and published weights.
         classes: numbers of the classes to keep; they become 0, 1, ... in the order given. Without it all.
         half: 0 keeps the training examples at even positions within their class, 1 those at odd ones. Without it all.
         invert: the negative: the largest value that a pixel can have less the pixel, before `normalize`.
@@ -77,7 +80,8 @@ class Options:
         """The data set as the options want it.
 
         Raises:
-            ValueError: `classes` names no classes that there are, or a channel has no deviation to divide by.
+            ValueError: `classes` names no classes that there are, a channel has no deviation to divide by, or grey
+                images are to be put on the scale of coloured ones.
         """
         names, count = images.class_names, len(images.class_names)
         chosen = self._chosen(count)
@@ -109,7 +113,10 @@ class Options:
     def _scale(self, images: Images) -> tuple[torch.Tensor, torch.Tensor]:
         """What is taken from each channel of pixels in [0, 1], and what the rest is divided by: (C, 1, 1) each."""
         channels = images.train[0].shape[1]
-        pairs = {"symmetric": [(0.5, 0.5)] * channels, "unit": [(0.0, 1.0)] * channels}.get(self.normalize)
+        if self.normalize == "imagenet" and channels != len(IMAGENET):
+            raise ValueError(f"normalize 'imagenet' is for images of {len(IMAGENET)} channels, these have {channels}")
+        constants = {"symmetric": [(0.5, 0.5)] * channels, "unit": [(0.0, 1.0)] * channels, "imagenet": IMAGENET}
+        pairs = constants.get(self.normalize)
         shift, scale = torch.tensor(pairs or statistics(images)).T.reshape(2, channels, 1, 1)
         return shift, scale
 

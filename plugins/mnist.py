@@ -49,9 +49,11 @@ def read_idx(name: str) -> torch.Tensor:
     """The bytes of one embedded IDX file as a uint8 tensor in the shape that its header states.
 
     Raises:
-        DataError: the file is missing, or its unpacked bytes are not the published ones.
+        DataError: the file is missing or no regular file, or its unpacked bytes are not the published ones.
     """
     path = FOLDER / f"{name}.xz"
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise DataError(f"mnist: cannot read {path}: not a regular file; install the package again")
     try:
         raw = bytearray(lzma.decompress(path.read_bytes()))
     except OSError as error:

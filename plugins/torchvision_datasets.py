@@ -9,7 +9,7 @@ import contextlib
 import gzip
 import socket
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,17 @@ def _lacking(folder: Path, files: Mapping[str, str | None]) -> str:
     return " and ".join(words)
 
 
+def _refuse_odd(name: str, folder: Path, files: Iterable[str]) -> None:
+    """Refuse folders and pipes in the place of files: who reads or writes a pipe may wait for ever.
+
+    Raises:
+        DataError: the first of them.
+    """
+    for path in (folder / file for file in files):
+        if path.exists() and not path.is_file():
+            raise DataError(f"{name}: {path} is not a regular file; remove it")
+
+
 def _read(
     name: str, kind: Any, root: Path, folder: Path, files: Mapping[str, str | None], *, also: str = "", **own: str
 ) -> tuple[Any, Any]:
@@ -144,6 +155,7 @@ def _read(
     Raises:
         DataError: the files are not there, cannot be downloaded, or cannot be read.
     """
+    _refuse_odd(name, folder, files)
     lacking, download = _lacking(folder, files), may_download()
     if lacking and not download:
         ways = "put the files there, name another folder by --data DIR, or let them be downloaded by --download"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from harness.hookspecs import Model, hookimpl
+from harness.hookspecs import Model, Weights, hookimpl
 
 RGB = 3
 
@@ -37,19 +38,29 @@ class Family:
     """The argument that fixes the side of the square images which the network takes; '' where any size will do."""
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments that every network of the family is built with."""
+    left_out: str = ""
+    """Regular expression of what is in files of weights and not in the networks, which are built without it."""
+    renamed: tuple[str, str] | None = None
+    """Regular expression of what names in files of weights have otherwise than the networks, and what stands for it."""
+    scale: tuple[float, float] | None = None
+    """Mean and deviation of the pixels that the networks take with published weights, where torchvision would have the
+    network itself bring pixels of its usual scale to that one (`transform_input`)."""
 
 
 # Without auxiliary outputs, which no other network has. `init_weights` is torchvision's default, but it warns of it.
 _PLAIN = {"aux_logits": False, "init_weights": True}
+_AUXILIARY: dict[str, Any] = {"fixed": _PLAIN, "left_out": r"aux[12]\.|AuxLogits\.", "scale": (0.5, 0.5)}
+# Files of DenseNet are older than the rule that no module's name has a dot.
+_UNDOTTED = (r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2")
 
 FAMILIES = (
     Family("alexnet", "AlexNet", "classifier.6", "Krizhevsky 2014 (arXiv:1404.5997)", 63),
     Family("convnext", "ConvNeXt", "classifier.2", "Liu et al. 2022 (arXiv:2201.03545)", 32),
-    Family("densenet", "DenseNet", "classifier", "Huang et al. 2017 (arXiv:1608.06993)", 29),
+    Family("densenet", "DenseNet", "classifier", "Huang et al. 2017 (arXiv:1608.06993)", 29, renamed=_UNDOTTED),
     Family("efficientnet_b", "EfficientNet", "classifier.1", "Tan & Le 2019 (arXiv:1905.11946)"),
     Family("efficientnet_v2", "EfficientNetV2", "classifier.1", "Tan & Le 2021 (arXiv:2104.00298)"),
-    Family("googlenet", "GoogLeNet", "fc", "Szegedy et al. 2015 (arXiv:1409.4842)", 15, fixed=_PLAIN),
-    Family("inception", "Inception v3", "fc", "Szegedy et al. 2016 (arXiv:1512.00567)", 75, fixed=_PLAIN),
+    Family("googlenet", "GoogLeNet", "fc", "Szegedy et al. 2015 (arXiv:1409.4842)", 15, **_AUXILIARY),
+    Family("inception", "Inception v3", "fc", "Szegedy et al. 2016 (arXiv:1512.00567)", 75, **_AUXILIARY),
     Family("maxvit", "MaxViT", "classifier.5", "Tu et al. 2022 (arXiv:2204.01697)", 224, 224, "input_size"),
     Family("mnasnet", "MNASNet", "classifier.1", "Tan et al. 2019 (arXiv:1807.11626)"),
     Family("mobilenet_v2", "MobileNetV2", "classifier.1", "Sandler et al. 2018 (arXiv:1801.04381)"),
@@ -151,6 +162,39 @@ def _summary(kin: Family) -> str:
     return f"{kin.title} of torchvision{least}."
 
 
+def published(name: str) -> dict[str, Weights]:
+    """The weights of a network that torchvision publishes, those first that it takes for `DEFAULT`.
+
+    Weights without a head (`IMAGENET1K_FEATURES` of vgg16) are left out: a classifier cannot be made of them.
+    """
+    try:
+        enum = models.get_model_weights(name)
+    except ValueError:  # none are published
+        return {}
+    ordered = sorted(enum, key=lambda one: one is not enum.DEFAULT)
+    return {one.name: _weights(family(name), one) for one in ordered if one.meta["categories"]}
+
+
+def _weights(kin: Family, one: Any) -> Weights:
+    expected, file = one.transforms(), one.url.rpartition("/")[2]
+    hashed = re.search(r"-([0-9a-f]{8,64})\.pth$", file)
+    mean, std = ((value,) * RGB for value in kin.scale) if kin.scale else (expected.mean, expected.std)
+    return Weights(
+        file,
+        outputs=len(one.meta["categories"]),
+        channels=RGB,
+        input_size=expected.crop_size[0],
+        mean=tuple(mean),
+        std=tuple(std),
+        url=one.url,
+        sha256_prefix=hashed[1] if hashed else "",
+        module="network",
+        options={"size": one.meta["min_size"][0]} if kin.side else {},
+        renamed=kin.renamed,
+        left_out=kin.left_out,
+    )
+
+
 @hookimpl
 def harness_models() -> list[Model]:
     """What `torchvision.models.list_models` knows of classification."""
@@ -159,6 +203,7 @@ def harness_models() -> list[Model]:
             name,
             build=_builder(name),
             head=None if (kin := family(name)).head is None else f"network.{kin.head}",
+            weights=published(name),
             source=kin.source,
         )
         for name in models.list_models(module=models)

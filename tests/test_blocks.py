@@ -103,3 +103,53 @@ def test_a_head_that_cannot_be_told_is_refused_with_the_way_out(model, head, say
 def test_a_number_of_stages_that_means_nothing_is_refused(stages):
     with pytest.raises(ValueError, match="stages must be a whole number of at least 2, or 'all'"):
         map_blocks(stack(2), EXAMPLE, head=None, stages=stages)
+
+
+# Blocks that a model gives itself
+
+
+def own(patterns, *, stages="all", model=None):
+    return map_blocks(stack(3) if model is None else model, EXAMPLE, head=None, stages=stages, patterns=patterns)
+
+
+def test_a_model_may_give_its_blocks_by_the_beginnings_of_names():
+    found = own([r"[01]\.", r"2\."])
+    assert [found.block(str(layer), "weight") for layer in range(4)] == [0, 0, 1, 2]
+    assert found.n_blocks == 3
+
+
+def test_blocks_may_part_the_parameters_of_one_layer():
+    found = own([r"0\.weight", r"0\.bias|[12]\."])
+    assert [found.block("0", attr) for attr in ("weight", "bias")] == [0, 1]
+
+
+def test_what_parametrizes_a_weight_lies_in_the_block_of_the_weight():
+    found = own([r"0\.bias", r"0\.weight|[12]\."])
+    assert found.block("0.parametrizations.weight.0", "a") == 1
+    assert found.block("0.parametrizations.bias.0", "a") == 0
+
+
+def test_more_blocks_than_stages_are_merged_as_others_are():
+    found = own([r"0\.", r"1\.", r"2\."], stages=3)
+    assert [found.block(str(layer), "weight") for layer in range(4)] == [0, 0, 1, 2]
+
+
+def test_dropout_between_blocks_of_a_models_own_counts_to_the_one_before_it():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 4), nn.Linear(4, 2))
+    found = own([r"0", r"2"], model=model)
+    assert [found.last_block(str(layer)) for layer in range(4)] == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "says"),
+    [
+        ([r"0\.", r"2\."], "each parameter must match exactly one pattern, '1.weight' matches none of them"),
+        ([r"[01]\.", r"[12]\."], r"'1.weight' matches '\[01\]\\\\.', '\[12\]\\\\.'"),
+        ([r"[012]\.", "nowhere"], "blocks of Sequential: 'nowhere' matches no parameter of the backbone"),
+        ([r"[12]\.", r"0\."], r"patterns must be in order of execution; '0\\\\.' runs before"),
+        (["("], r"'\(' is no regular expression: missing \)"),
+    ],
+)
+def test_blocks_that_do_not_fit_the_model_are_refused(patterns, says):
+    with pytest.raises(PluginError, match=says):
+        own(patterns)

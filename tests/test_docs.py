@@ -59,6 +59,7 @@ def sections(text: str) -> dict[str, dict[str, list[str]]]:
 KEYS = sections(read("suites/README.md"))
 TABLES: dict[str, type[schema.Table]] = {
     "": schema.SuiteFile,
+    "source": schema.Source,
     "problem": schema.Problem,
     "tuning": schema.Tuning,
     "compare": schema.Compare,
@@ -102,7 +103,9 @@ def test_a_keys_default_is_the_one_in_its_row(name, key, default):
         assert not shown.startswith("`")
 
 
-@pytest.mark.parametrize("word", ["[problems]", "[arms]", "[[arm]]", "[tuning]", "[compare]", "[execution]"])
+@pytest.mark.parametrize(
+    "word", ["[problems]", "[arms]", "[[arm]]", "[tuning]", "[compare]", "[execution]", "[source]"]
+)
 def test_every_table_of_a_suite_is_explained(word):
     assert f"`{word}`" in read("suites/README.md")
 
@@ -285,13 +288,15 @@ def test_every_python_example_is_python(page, text):
 
 
 PLUGINS = [(page, text) for page, text in PYTHON if "hookimpl" in text]
+COMPARED = {"optimizer": "sgd", "strategy": "full"}
+"""Kinds of part that the pages show how to write, and the built-in one that the example is compared with."""
 
 
 @pytest.mark.parametrize(("page", "text"), PLUGINS, ids=label)
 def test_every_plugin_of_the_pages_is_found_and_runs(page, text, look_for_parts):
-    project, names = look_for_parts(text)
-    assert len(names) == 1
-    changes = {"arms.optimizer": ["sgd", *names], "tuning": None, "compare.replicates": 1}
+    project, ((kind, name),) = look_for_parts(text)
+    arms = {f"arms.{kind}": [COMPARED[kind], name], "compare.baseline": COMPARED[kind]}
+    changes = {"arms.optimizer": None, **arms, "tuning": None, "compare.replicates": 1}
     result = project.write(suite=changes).run("run", "suite.toml")
     assert result.code == 0, result.err
     assert "2 of 2 ok" in result.err
@@ -299,12 +304,12 @@ def test_every_plugin_of_the_pages_is_found_and_runs(page, text, look_for_parts)
 
 @pytest.fixture
 def look_for_parts(project):
-    """Put a plugin into the folder; returns the project and the names of the optimizers that it adds."""
+    """Put a plugin into the folder; returns the project and kind and name of each part that it adds."""
 
-    def add(text: str) -> tuple[Any, list[str]]:
-        found = project.plugin("example", text).run("list", "optimizers", "--json").json()
+    def add(text: str) -> tuple[Any, list[tuple[str, str]]]:
+        found = project.plugin("example", text).run("list", "--json").json()
         assert found["broken"] == []
-        return project, [part["name"] for part in found["parts"] if part["origin"]["module"] == "example"]
+        return project, [(p["kind"], p["name"]) for p in found["parts"] if p["origin"]["module"] == "example"]
 
     return add
 
@@ -362,3 +367,10 @@ def test_the_embedded_mnist_is_the_one_whose_checksums_are_declared_twice():
         assert hashlib.sha256(lzma.decompress(packed)).hexdigest() == declared == listed[name]
         assert hashlib.sha256(packed).hexdigest() == listed[f"{name}.xz"]
     assert "CC BY-SA 3.0" in read("plugins/data/mnist/NOTICE")
+
+
+def test_every_remark_of_the_lint_has_a_row_and_every_row_a_remark():
+    sources = "".join(read(f"harness/{name}") for name in ("verdict/lint.py", "verdict/lint_problems.py", "session.py"))
+    made = set(re.findall(r'Remark\(\s*"(H\d{3})", "?([WN]|level)', sources)) | {("H003", "W"), ("H003", "N")}
+    rows = re.findall(r"^\| (H\d{3}) ([WN, ]+) \|", read("results/README.md"), re.MULTILINE)
+    assert {(code, level) for code, levels in rows for level in levels.split(", ")} == made - {("H003", "level")}

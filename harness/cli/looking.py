@@ -47,7 +47,7 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     counts = sessions.counts(opened)
     seconds = expected_seconds(found, prices, {**counts, "missing": counts["planned"]})
     left = expected_seconds(found, prices, counts)
-    rows = found.rows(prices)
+    rows = [*found.source_rows(prices), *found.rows(prices)]
     if as_json:
         plain = [{**r.__dict__, "runs": r.runs, "parameters": prices[r.problem, r.arm].parameters} for r in rows]
         print_json({**_of_suite(opened), "runs": plain, "counts": counts, "seconds": seconds, "seconds_left": left})
@@ -119,15 +119,17 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     opened = _existing(suite, given)
     walk = sessions.walk_records(opened)
     counts = walk.counts(opened.plan)
-    failed = [e for e in walk.entries if e.result["status"] not in ("ok", "pruned")]
+    entries = [*walk.sources, *walk.entries]
+    failed = [e for e in entries if e.result["status"] not in ("ok", "pruned", "not_applicable")]
     prunes = opened.suite.tuning.pruner != "none"
     head = ("problem", "arm", "planned", "ok", *(("pruned",) if prunes else ()), "failed", "missing")
     body = []
-    for row in opened.plan.rows():
-        mine = [e for e in walk.entries if (e.label.problem, e.label.arm) == (row.problem, row.arm)]
+    for row in (*opened.plan.source_rows(), *opened.plan.rows()):
+        mine = [e for e in entries if (e.label.problem, e.label.arm) == (row.problem, row.arm)]
         statuses = [e.result["status"] for e in mine]
         ok, pruned = statuses.count("ok"), statuses.count("pruned")
         spared = (pruned,) if prunes else ()
+        ok += statuses.count("not_applicable")
         bad, missing = len(mine) - ok - pruned, row.runs - len(mine)
         body.append((row.problem, row.arm, row.runs, ok, *spared, bad, missing))
     if as_json:

@@ -40,7 +40,7 @@ def suite_command(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 download_option = click.option(
-    "--download", is_flag=True, help="Download data sets that are not found into the data folder. [default: never]"
+    "--download", is_flag=True, help="Download data sets and weights that are not found. [default: never]"
 )
 """Of the commands that look at data."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print plain data for a program.")
@@ -73,6 +73,7 @@ def clean(text: str) -> str:
 def counts_text(counts: dict[str, int]) -> str:
     """How many runs of the plan became what."""
     pruned = f"{counts['pruned']} pruned, " if counts["pruned"] else ""
+    pruned += f"{counts['not_applicable']} not applicable, " if counts.get("not_applicable") else ""
     return f"{counts['ok']} of {counts['planned']} ok, {pruned}{counts['failed']} failed, {counts['missing']} missing"
 
 

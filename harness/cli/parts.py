@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from harness.cli.outline import outline_options, show_outline
 from harness.cli.output import clean, json_option, print_json, table
 
 if TYPE_CHECKING:
@@ -41,10 +42,21 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
         print_json({"parts": parts, "broken": [broken.__dict__ for broken in catalog.broken]})
         return
     for k in wanted:
-        rows = [(names, p.summary, ", ".join(p.space), str(p.origin)) for names, p in _lines(catalog.of(k))]
-        click.echo(f"{plural(k)}\n{table(('name', 'what it is', 'tuned', 'from'), rows, indent=2)}\n")
+        rows = [[names, *(say(part) for say in columns(k).values())] for names, part in _lines(catalog.of(k))]
+        click.echo(f"{plural(k)}\n{table(('name', *columns(k)), rows, indent=2)}\n")
     for broken in catalog.broken:
         click.echo(clean(f"broken plugin {broken}"), err=True)
+
+
+def columns(kind: str) -> dict[str, Callable[[PartInfo], str]]:
+    """Columns of the list of a kind beside the name; strategies are few enough to say all of each."""
+    tuned: dict[str, Callable[[PartInfo], str]] = {
+        "what it is": lambda p: p.summary,
+        "tuned": lambda p: ", ".join(p.space),
+    }
+    if kind == "strategy":
+        return {"options": _defaults, **tuned, "source": lambda p: p.source, "from": lambda p: str(p.origin)}
+    return {**tuned, "from": lambda p: str(p.origin)}
 
 
 def _lines(parts: Iterable[PartInfo]) -> Iterator[tuple[str, PartInfo]]:
@@ -55,6 +67,14 @@ def _lines(parts: Iterable[PartInfo]) -> Iterator[tuple[str, PartInfo]]:
         groups.setdefault(alike, []).append(part)
     for group in groups.values():
         yield _braced([part.name for part in group]), group[0]
+
+
+def _defaults(part: PartInfo) -> str:
+    return ", ".join(f"{name} ({_short(value)})" for name, value in part.options.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
 
 
 def _braced(names: Sequence[str]) -> str:
@@ -72,15 +92,23 @@ def _braced(names: Sequence[str]) -> str:
 @click.option(
     "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
 )
+@outline_options
 @json_option
-def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
-    """Show one part: its options with their defaults, what tuning searches, where it is published.
+def show(name: str, plugins: tuple[Path, ...], as_json: bool, model: str | None, **wanted: Any) -> None:
+    """Show one part: its options with their defaults, what tuning searches, where it is published, published weights.
 
-    Of several parts with one NAME all are shown; DISTRIBUTION:NAME picks one.
+    Of several parts with one NAME all are shown; DISTRIBUTION:NAME picks one. For a strategy, --model shows the blocks
+    of that network and what each phase trains of them.
     """
     from harness.registry import load_catalog
 
     catalog = load_catalog(plugins)
+    if model is not None:
+        show_outline(catalog, name, model, as_json=as_json, **wanted)
+        return
+    given = [option for option, value in wanted.items() if value not in (None, ())]
+    if given:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} says something of a network: add --model NAME")
     found = catalog.named(name)
     if not found:
         _unknown(f"no part named '{name}'", name, sorted({part.name for part in catalog.parts}))
@@ -96,6 +124,17 @@ def show(name: str, plugins: tuple[Path, ...], as_json: bool) -> None:
         ]
         rows += [(option, _domain_text(part.space.get(option)), "required") for option in part.required]
         click.echo(table(("option", "tuned over", "default"), rows, indent=2) if rows else "  no options")
+        if published := part.extra.get("weights"):
+            click.echo(table(("weights", "outputs", "pixels a side", "file"), _weights_rows(published), indent=2))
+
+
+def _weights_rows(published: Mapping[str, Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """One line for each name of a model's weights; the first is what DEFAULT stands for."""
+    rows = []
+    for at, (name, one) in enumerate(published.items()):
+        side = "any" if one["input_size"] is None else one["input_size"]
+        rows.append((name if at else f"{name} (DEFAULT)", one["outputs"], side, one["file"]))
+    return rows
 
 
 def _domain_text(domain: Any) -> str:

@@ -108,7 +108,8 @@ def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Wa
     from harness.errors import ResultsError
 
     plan, store = opened.plan, opened.store
-    if rerun == "failed" and (failed := {e.run_id: e for e in walk.entries if _failed(e) and e.record is not None}):
+    recorded = [entry for entry in (*walk.sources, *walk.entries) if entry.record is not None]
+    if rerun == "failed" and (failed := {e.run_id: e for e in recorded if _failed(e)}):
         for run_id, entry in failed.items():
             store.put_away(run_id, f"--rerun failed: {entry.result['status']}: {entry.result['reason']}")
         say(f"{len(failed)} failed runs moved to {store.folder / 'quarantine'}; they are done again", quiet=quiet)
@@ -132,7 +133,7 @@ def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Wa
 
 
 def _failed(entry: Entry) -> bool:
-    return entry.result["status"] not in ("ok", "pruned")
+    return entry.result["status"] not in ("ok", "pruned", "not_applicable")
 
 
 class _Work:
@@ -201,7 +202,7 @@ class _Work:
         folder = store.folder / "recheck"
         checkpoints.drop(folder / "checkpoints")  # from the first step, whatever an interrupted check has left
         with self._executor(folder) as executor:
-            repeated = rechecks.repeat(self.plan, entries, executor, check=self.environments.check)
+            repeated = rechecks.repeat(self.plan, store, entries, executor, check=self.environments.check)
         checkpoints.drop(folder / "checkpoints")
         different = rechecks.different(entries, repeated)
         for record in different:
@@ -229,5 +230,5 @@ def expected_seconds(plan: Plan, prices: dict[tuple[str, str], Price], counts: d
 
     execution = plan.suite.execution
     workers = 1 if execution.executor == "serial" else execution.workers or execute.cores()
-    total = sum(row.seconds or 0.0 for row in plan.rows(prices))
+    total = sum(row.seconds or 0.0 for row in (*plan.source_rows(prices), *plan.rows(prices)))
     return total * counts["missing"] / counts["planned"] / min(workers, execute.cores())

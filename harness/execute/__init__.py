@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.execute.process import ProcessExecutor
     from harness.hookspecs import Executor
     from harness.plan import Plan, Request
+    from harness.store import Store
 
 LOOK = "look"
 """Phase of a job that trains nothing, and gives the fingerprints of the data sets that it names."""
@@ -34,12 +35,26 @@ class Job:
     origins: Mapping[str, Mapping[str, Any]]
     root: str
     device: str
+    weights: str | None = None
+    """File that a source run writes its weights to."""
+    source: Mapping[str, Any] | None = None
+    """What a run starts from: `path` and `sha256` of the weights; `id`, `payload` and `origins` of their run, or the
+    name and the number of outputs of published `weights`."""
 
     @classmethod
-    def of(cls, request: Request, plan: Plan) -> Job:
-        """The job of a request."""
+    def of(cls, request: Request, plan: Plan, store: Store | None = None) -> Job:
+        """The job of a request; weights of source runs lie in the store's folder."""
         origins = {kind: origin.__dict__ for kind, origin in request.origins.items()}
-        return cls(request.spec.id, request.spec.payload, origins, str(plan.root), plan.suite.execution.device)
+        weights = store.weights(request.spec.id) if store is not None and request.spec.phase == "source" else None
+        return cls(
+            request.spec.id,
+            request.spec.payload,
+            origins,
+            str(plan.root),
+            plan.suite.execution.device,
+            None if weights is None else str(weights.absolute()),
+            _source(request, plan, store),
+        )
 
     def parsed_origins(self) -> dict[str, Origin]:
         """Where the parts come from, by kind."""
@@ -54,6 +69,23 @@ class Outcome:
     result: Mapping[str, Any]
     environment: Mapping[str, Any]
     observed: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _source(request: Request, plan: Plan, store: Store | None) -> dict[str, Any] | None:
+    if (found := plan.published.get((request.label.problem, request.label.arm))) is not None:
+        return found.to_plain()
+    source = request.source
+    if source is None or store is None:
+        return None
+    record = store.read(source.spec.id, spec=source.spec.payload)
+    assert record is not None
+    return {
+        "id": source.spec.id,
+        "path": str(store.weights(source.spec.id).absolute()),
+        "sha256": record["result"]["weights_sha256"],
+        "payload": source.spec.payload,
+        "origins": {kind: origin.__dict__ for kind, origin in source.origins.items()},
+    }
 
 
 class Evaluator(Protocol):
@@ -135,20 +167,24 @@ class Settings:
 
 
 def _datasets(plan: Plan) -> list[dict[str, Any]]:
-    distinct = {repr(setting.values["dataset"]): setting for setting in plan.suite.settings}
-    return [
-        {
-            "options": setting.values["dataset"],
-            "origin": setting.origins["dataset"].__dict__,
-            "root": str(plan.root),
-            "fingerprints": dict(plan.facts[setting.problem].fingerprints),
-        }
-        for setting in distinct.values()
-    ]
+    found: dict[str, dict[str, Any]] = {}
+    for setting in plan.suite.settings:
+        sides = [(setting.values, setting.origins, plan.facts[setting.problem])]
+        if setting.source is not None and plan.source_facts is not None:
+            sides.append((setting.source.values, setting.source.origins, plan.source_facts))
+        for values, origins, facts in sides:
+            found[repr(values["dataset"])] = {
+                "options": values["dataset"],
+                "origin": origins["dataset"].__dict__,
+                "root": str(plan.root),
+                "fingerprints": dict(facts.fingerprints),
+            }
+    return list(found.values())
 
 
 def _origins(plan: Plan) -> list[dict[str, Any]]:
     parts = [origin for setting in plan.suite.settings for origin in setting.origins.values()]
+    parts += [origin for setting in plan.suite.settings if setting.source for origin in setting.source.origins.values()]
     metrics = [metric.origin for problem in plan.suite.problems for metric in plan.metrics(problem)]
     return [dict(origin.__dict__) for origin in dict.fromkeys([*parts, *metrics])]
 

@@ -14,13 +14,16 @@ from typing import Any
 
 import torch
 
-from harness import data, returned, snapshot, train
+from harness import data, returned, snapshot, source, train
 from harness import device as device_module
 from harness.catalog import Origin
 from harness.errors import DataError
 from harness.execute import LOOK, Job, Outcome
 from harness.hookspecs import NotApplicable, Splits
+from harness.published import DamagedWeights
+from harness.source import Source
 from harness.spec import canonical
+from harness.weights import load_state
 
 _loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
 
@@ -77,16 +80,16 @@ def _train(job: Job, device: torch.device, means: Means, observed: dict[str, Any
     if job.payload["phase"] == LOOK:
         return _look(job)
     origins = job.parsed_origins()
-    splits, fingerprints = dataset(job.payload["problem"]["dataset"], origins["dataset"], job.root)
-    for split, expected in job.payload["data"].items():
-        if fingerprints[split] != expected:
-            raise DataError(f"the {split} split changed: it was {expected[:12]}, it is {fingerprints[split][:12]}")
+    splits = _dataset(job.payload, origins, job.root)
     parts = train.Parts.load(job.payload, origins)
+    how: dict[str, Any] = {"device": device, "loaders": means.loaders, "keep": means.keep}
+    how |= {
+        "source": _source(job, device, splits, parts),
+        "weights": None if job.weights is None else Path(job.weights),
+    }
 
     def run(state: Mapping[str, Any] | None) -> dict[str, Any]:
-        return train.run(
-            job.payload, parts, splits, device=device, loaders=means.loaders, keep=means.keep, resume=state
-        )
+        return train.run(job.payload, parts, splits, resume=state, **how)
 
     if means.resume is not None:
         try:
@@ -96,6 +99,35 @@ def _train(job: Job, device: torch.device, means: Means, observed: dict[str, Any
         except train.NotRestored as error:
             observed["not_resumed"] = str(error)
     return run(None)
+
+
+def _dataset(payload: Mapping[str, Any], origins: Mapping[str, Origin], root: str) -> Splits:
+    """The data set of a run, which must be what it was when the run was planned."""
+    splits, fingerprints = dataset(payload["problem"]["dataset"], origins["dataset"], root)
+    for split, expected in payload["data"].items():
+        if fingerprints[split] != expected:
+            raise DataError(f"the {split} split changed: it was {expected[:12]}, it is {fingerprints[split][:12]}")
+    return splits
+
+
+def _source(job: Job, device: torch.device, target: Splits, parts: train.Parts) -> Source | None:
+    """What the run starts from; examples of the source are only for final runs, which measure forgetting."""
+    if "source" not in job.payload:
+        return None
+    if job.source is None:
+        return Source({}, 0)
+    if "weights" in job.source:
+        shape = tuple(data.example(target.train)[0].shape[1:])
+        return source.published(parts.model, shape, job.payload["problem"]["model"], job.source)
+    state = load_state(Path(job.source["path"]), job.source["sha256"])
+    payload = job.source["payload"]
+    origins = {kind: Origin(**origin) for kind, origin in job.source["origins"].items()}
+    splits = _dataset(payload, origins, job.root)
+    shown = job.payload["phase"] == "final"
+    train_examples, test = (
+        source.examples(splits, seed=payload["seeds"]["split"], device=device) if shown else (None, None)
+    )
+    return Source(state, data.outputs(splits), train_examples, test, job.source["id"], job.source["sha256"])
 
 
 def _look(job: Job) -> dict[str, Any]:
@@ -115,10 +147,14 @@ def _changed_settings(threads: int) -> str | None:
 
 
 def _failure_of(error: Exception) -> dict[str, Any]:
+    if isinstance(error, DamagedWeights):
+        return failure("crashed", f"source_failed: {error}")
     if isinstance(error, DataError):
         return failure("data_changed", str(error))
     if isinstance(error, returned.BadOutput):
         return failure("bad_output", str(error))
+    if isinstance(error, train.Inapplicable):
+        return failure("not_applicable", str(error))
     if isinstance(error, NotApplicable):
         return failure("error", str(error))
     line = traceback.format_exception_only(error)[-1].strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +29,8 @@ from harness.verdict.format import count, listed
 
 COLUMNS = ["problem", "setting", "arm", "metric", "split", "mark", "replicate", "x", "value", "x_unit", "unit"]
 SPLITS = ("validation", "train")
+BORDER = "border"
+"""The mark of a row that says where a phase of a strategy begins, in place of a value."""
 OVERLAY = 8
 """With more arms than these, each gets a panel of its own."""
 
@@ -46,7 +50,8 @@ def curves(view: View, problem: str) -> Chart | None:
     frame = curves_frame(view, problem)
     if len(view.arms) > OVERLAY and (frame["metric"] == view.measure.name).any():
         frame = frame[frame["metric"] == view.measure.name]
-    points = int(frame.groupby(["arm", "metric", "split", "replicate"]).size().max()) if len(frame) else 0
+    lines = frame[frame["mark"] != BORDER]
+    points = int(lines.groupby(["arm", "metric", "split", "replicate"]).size().max()) if len(lines) else 0
     runs = frame.loc[frame["mark"] == "run", ["arm", "replicate"]].drop_duplicates()
     sizes = sorted(set(runs.groupby("arm").size())) if len(runs) else [0]
     n = count(int(sizes[-1]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
@@ -62,17 +67,18 @@ def curves(view: View, problem: str) -> Chart | None:
         caption=f"Raw values, {seen}; the thick line is the median over replicates. n = {n} per arm "
         f"({view.main_setting}). Training values are running means over the epoch with the model in training mode, so "
         "they may look worse than validation. No band is drawn: so few runs would not carry one. "
-        f"{_stopped(view, problem)}{_stretched(frame, view)}".strip(),
+        f"{_phases_said(view, problem)} {_stopped(view, problem)}{_stretched(frame, view)}".strip(),
     )
 
 
 def _stopped(view: View, problem: str) -> str:
     """How many runs early stopping ended, since a median is over fewer runs after that; empty where it ended none."""
     runs = _finals(view, problem)
-    if "stopped_early" not in runs:
-        return ""
-    ended, all_of = runs[runs["stopped_early"].eq(True)]["arm"].value_counts(), runs["arm"].value_counts()
-    counted = [f"{ended[arm]} of {count(int(all_of[arm]), 'run')} of {arm}" for arm in view.arms if arm in ended]
+    runs = runs.reindex(columns=[*dict.fromkeys((*runs.columns, "stopped_early"))])
+    ended = runs[runs["stopped_early"].eq(True)].groupby("arm").size().to_dict()
+    counted = [
+        f"{ended[arm]} of {count(int((runs['arm'] == arm).sum()), 'run')} of {arm}" for arm in view.arms if arm in ended
+    ]
     if not counted:
         return ""
     return f"Early stopping ended {listed(counted)}; from there on a median is over the runs that went on. "
@@ -105,7 +111,44 @@ def curves_frame(view: View, problem: str) -> pd.DataFrame:
     place_of: dict[str, Any] = {name: at for at, name in enumerate((*view.arms, *factors, *SPLITS, "run", "median"))}
     keys = ["metric", "split", "arm", "mark", "replicate", "x"]
     data = data.sort_values(keys, key=lambda column: column.map(place_of) if column.name in keys[:4] else column)
+    data = pd.concat([data, _borders(data, view, problem)]) if _phases(view, problem) else data
     return data[COLUMNS].reset_index(drop=True)
+
+
+def _phases(view: View, problem: str) -> dict[str, list[tuple[str, float]]]:
+    """Of each arm with several phases their names and beginnings, as shares of the run's steps."""
+    runs = view.table("runs").reindex(columns=["phase", "problem", "setting", "arm", "status", "steps", "phases"])
+    runs = runs[(runs["phase"] == "final") & (runs["problem"] == problem) & (runs["setting"] == view.main_setting)]
+    found = {}
+    for arm, rows in runs[runs["status"] == "ok"].groupby("arm"):
+        texts = [text for text in rows["phases"] if isinstance(text, str) and text]
+        phases = json.loads(texts[0]) if texts else []
+        if len(phases) > 1:
+            end = max(float(phase[2]) for phase in phases)
+            names = [str(phase[0]) or f"phase {at}" for at, phase in enumerate(phases, 1)]
+            found[str(arm)] = [(name, float(phase[1]) / end) for name, phase in zip(names, phases, strict=True)]
+    return found
+
+
+def _borders(data: pd.DataFrame, view: View, problem: str) -> pd.DataFrame:
+    """A row for each border between two phases, in each panel; `x` in the unit of the axis, no value."""
+    rows = []
+    for arm, phases in _phases(view, problem).items():
+        mine = data[data["arm"] == arm]
+        end = float(mine["x"].max()) if len(mine) else math.nan
+        for metric, split in dict.fromkeys(zip(mine["metric"], mine["split"], strict=True)):
+            same = {"arm": arm, "metric": metric, "split": split, "mark": BORDER, "value": math.nan}
+            same |= {name: mine[name].iat[0] for name in ("problem", "setting", "x_unit")}
+            unit = view.measure_of(metric).value_unit
+            rows += [{**same, "unit": unit, "x": begin * end} for _, begin in phases if begin > 0]
+    return pd.DataFrame(rows, columns=data.columns).astype({"replicate": "Int64"})
+
+
+def _phases_said(view: View, problem: str) -> str:
+    """`Dotted: where an arm's next phase begins (lp_ft: probe, all).`; empty where no arm has several."""
+    phases = _phases(view, problem)
+    said = "; ".join(f"{arm}: {', '.join(name for name, _ in phases[arm])}" for arm in view.arms if arm in phases)
+    return f"Dotted: where an arm's next phase begins ({said})." if said else ""
 
 
 def _finals(view: View, problem: str) -> pd.DataFrame:
@@ -147,8 +190,10 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
 
 def _lines(axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, dashed: bool = False) -> None:
     style = view.styles[arm]
+    for x in sorted(set(rows.loc[rows["mark"] == BORDER, "x"].astype(float))):
+        axes.axvline(x, color=style.colour, linewidth=1.1, linestyle=(0, (1, 2)), zorder=2)
     runs, median = (rows[rows["mark"] == mark].astype({"x": float, "value": float}) for mark in ("run", "median"))
-    if rows.empty:
+    if runs.empty:
         return
     few = runs["x"].nunique() <= 2
     dash = "--" if dashed else "-"
@@ -186,7 +231,7 @@ def _finish(axes: Axes, part: pd.DataFrame, panel: Panel, scale: Scale, frame: p
     axes.set_xlabel(f"training ({unit})")
     scale.apply(axes, frame.loc[frame["metric"] == panel.metric, "value"])
     axes.set_ylabel(scale.label())
-    _x_limits(axes, part["x"])
+    _x_limits(axes, part.loc[part["mark"] != BORDER, "x"])
 
 
 def _x_limits(axes: Axes, x: pd.Series) -> None:

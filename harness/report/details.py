@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.outcomes import NOT_APPLICABLE
 from harness.report import wording
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
 from harness.report.results import train_seconds
@@ -175,7 +176,7 @@ def cost(view: View) -> Table | None:
 def failures(view: View) -> Table | None:
     """Every run that failed, with its reason; None when none did."""
     runs = view.table("runs", "run_id", "status", "phase", "problem", "arm", "setting", "replicate", "trial", "reason")
-    bad = runs[~runs["status"].isin(["ok", "pruned"])]
+    bad = runs[~runs["status"].isin(["ok", "pruned", NOT_APPLICABLE])]
     if bad.empty:
         return None
     columns = [

@@ -29,7 +29,8 @@ class Findings:
     """One row per final run (problem, arm, setting, replicate), compare metric on the test split."""
     remarks: tuple[Remark, ...]
     counts: Mapping[str, int]
-    """Runs by what became of them: `planned` = `ok` + `pruned` + `failed` + `missing`."""
+    """Runs by what became of them: `planned` = `ok` + `pruned` + `failed` + `missing`, and `not_applicable` where there
+    is such a run."""
     environment: Mapping[str, Plain]
     parts: list[tuple[str, str, str, str]]
     """Kind, name, distribution with version, and the first 12 digits of the source's SHA-256."""
@@ -42,6 +43,6 @@ class Findings:
         missing = [name for name in COUNTS if name not in self.counts]
         if missing:
             raise ValueError(f"Findings: counts needs {', '.join(COUNTS)}; missing {', '.join(missing)}")
-        total = sum(self.counts[name] for name in COUNTS[1:])
+        total = sum(self.counts[name] for name in COUNTS[1:]) + self.counts.get("not_applicable", 0)
         if total != self.counts["planned"]:
             raise ValueError(f"Findings: planned must be ok + pruned + failed + missing, got {dict(self.counts)}")

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.report import transfer
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
     canvas,
@@ -34,6 +35,8 @@ AXES = {
     "batch_size": "batch size",
 }
 COLUMNS = ["axis", "problem", "setting", "arm", "x", "x_text", "mean", "lo", "hi", "n", "unit"]
+DASHES = (0, (4, 2))
+"""Of the line of an arm that learns from scratch."""
 WIDE_RATIO = 8
 """An axis whose ends differ by more than this is logarithmic."""
 
@@ -76,6 +79,8 @@ def _chart(view: View, number: int, one: Series) -> Chart | None:
     sizes = sorted({int(n) for n in frame["n"]})
     n = count(sizes[0], "replicate") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
     scale = scale_of(view.measure, frame[["mean", "lo", "hi"]].to_numpy(float).ravel())
+    dashed = [arm for arm in view.arms if _from_scratch(view, arm)]
+    apart = f" Dashed: trained from scratch ({listed(dashed)})." if dashed else ""
     return chart(
         _draw,
         frame,
@@ -84,8 +89,8 @@ def _chart(view: View, number: int, one: Series) -> Chart | None:
         problem="",
         title=f"Test {words} over {what}{one.rest}",
         caption=f"Mean of the final runs ({view.main_setting}) with its 95 % t-interval, at {listed(_texts(frame))} "
-        f"({what}). n = {n} per arm and point. Bars of two arms that overlap say nothing about a difference, since "
-        f"runs are paired. {stretched(scale)}".strip(),
+        f"({what}). n = {n} per arm and point.{apart} Bars of two arms that overlap say nothing about a difference, "
+        f"since runs are paired. {stretched(scale)}".strip(),
     )
 
 
@@ -97,18 +102,41 @@ def over_frame(view: View, one: Series) -> pd.DataFrame:
     """What is plotted: mean and interval by arm and value of the axis, in the unit of the axis of values."""
     summary = view.table("summary", "problem", "setting", "arm", "metric", "mean", "lo", "hi", "n")
     summary = summary[(summary["metric"] == view.measure.name) & (summary["setting"] == view.main_setting)]
-    numeric = all(isinstance(value, int | float) for value in one.problems.values())
+    values = {problem: _number(view, one.axis, problem, value) for problem, value in one.problems.items()}
+    numeric = None not in values.values()
     rows = []
     for at, (problem, value) in enumerate(one.problems.items()):
         for _, row in summary[(summary["problem"] == problem) & summary["mean"].notna()].iterrows():
             numbers = {name: view.measure.factor * float(row[name]) for name in ("mean", "lo", "hi")}
+            number = values[problem]
             text = f"{value:,}" if isinstance(value, int) else str(value)
-            place_of = {"x": float(value) if numeric else float(at), "x_text": text}
+            if numeric and number is not None and isinstance(value, str):
+                text = f"{value}: {number:,.0f}"
+            place_of = {"x": float(at) if number is None or not numeric else number, "x_text": text}
             same = {"axis": one.axis, "problem": problem, "setting": view.main_setting, "arm": row["arm"]}
             rows.append({**same, **place_of, **numbers, "n": int(row["n"]), "unit": view.measure.value_unit})
     frame = pd.DataFrame(rows, columns=COLUMNS)
     places = {arm: at for at, arm in enumerate(view.arms)}
     return frame.sort_values(["arm", "x"], key=lambda c: c.map(places) if c.name == "arm" else c)
+
+
+def _number(view: View, axis: str, problem: str, value: Any) -> float | None:
+    """The value as a number; of "all" labels how many a class has in the mean, None where no run tells."""
+    if isinstance(value, int | float):
+        return float(value)
+    if axis != "labels_per_class" or value != "all":
+        return None
+    classes = view.table("classes", "problem", "class")
+    classes = classes.loc[classes["problem"] == problem, "class"].nunique()
+    runs = view.table("runs", "problem", "phase", "epochs", "examples")
+    runs = runs[(runs["problem"] == problem) & (runs["phase"] == "final")].astype({"epochs": float, "examples": float})
+    seen = (runs["examples"] / runs["epochs"])[runs["epochs"] > 0]
+    return float(seen.median()) / classes if classes and len(seen) else None
+
+
+def _from_scratch(view: View, arm: str) -> bool:
+    """Whether the arm has no share in what was learnt before."""
+    return any(transfer.use_of(view, arm, problem) == "scratch" for problem in view.problems)
 
 
 def _draw(frame: pd.DataFrame, view: View) -> Figure:
@@ -117,6 +145,8 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
     figure = canvas(top + 0.2 + 3.0 + 0.65)
     if len(arms) > 1:
         handles = [handle(view.styles[arm], short(arm)) for arm in arms]
+        for entry, arm in zip(handles, arms, strict=True):
+            entry.set_linestyle(DASHES if _from_scratch(view, arm) else "-")
         legend(figure, handles, [view.styles[arm].gid for arm in arms], top=0.02)
     axes = place(figure, 0.85, top + 0.2, 7.6, 3.0)
     numeric = not _named(frame)
@@ -125,16 +155,17 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
         axes.set_xscale("log")
     for at, arm in enumerate(arms):
         with tagged(axes, view.styles[arm].gid):
-            _arm(axes, frame[frame["arm"] == arm], view, arm, share=_aside(at, len(arms)), wide=wide, whole=frame)
+            _arm(axes, frame[frame["arm"] == arm], view, arm, share=beside(at, len(arms)), wide=wide, whole=frame)
     _finish(axes, frame, view, wide=wide)
     return figure
 
 
 def _named(frame: pd.DataFrame) -> bool:
-    return any(not text.replace(",", "").replace(".", "").isdigit() for text in frame["x_text"])
+    texts = (text.rpartition(": ")[2] for text in frame["x_text"])
+    return any(not text.replace(",", "").replace(".", "").isdigit() for text in texts)
 
 
-def _aside(at: int, arms: int) -> float:
+def beside(at: int, arms: int) -> float:
     """Where an arm stands beside its point, in shares of the axis, so that bars do not cover each other."""
     return (at - (arms - 1) / 2) * min(0.012, 0.08 / max(1, arms))
 
@@ -145,7 +176,8 @@ def _arm(
     style, low, high = view.styles[arm], float(whole["x"].min()), float(whole["x"].max())
     x = rows["x"].astype(float)
     x = x * (high / low) ** share if wide else x + share * (high - low)
-    axes.plot(x, rows["mean"].astype(float), color=style.colour, linewidth=1.6, zorder=3)
+    dashes = DASHES if _from_scratch(view, arm) else "-"
+    axes.plot(x, rows["mean"].astype(float), color=style.colour, linewidth=1.6, linestyle=dashes, zorder=3)
     axes.vlines(x, rows["lo"].astype(float), rows["hi"].astype(float), color=style.colour, linewidth=2.0, zorder=3)
     look: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": 7, "zorder": 4}
     axes.plot(x, rows["mean"].astype(float), color=style.colour, mec="#ffffff", mew=0.8, **look)

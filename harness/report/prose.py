@@ -9,6 +9,8 @@ import pandas as pd
 
 from harness.report.view import UNTUNED, View, no_unit
 from harness.verdict.format import count, listed, percent
+from harness.verdict.judgement import averaged_over, checkpoints_of, context_of
+from harness.verdict.words import CHECKPOINTS, without_controls
 
 if TYPE_CHECKING:
     from harness.suite import Setting
@@ -76,6 +78,7 @@ def scope(view: View) -> list[tuple[str, str]]:
     found = [
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
+        *finetuned(view),
         ("Arms", _arms(view)),
         ("Held equal", _held_equal(view)),
         ("Metric", f"test {measure.words} ({better}), {units}"),
@@ -89,6 +92,67 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Runs", _runs(view)),
     ]
     return [(term, text) for term, text in found if text]
+
+
+def finetuned(view: View) -> list[tuple[str, str]]:
+    """What a fine-tuning suite starts from, moves to and validates on, and which controls it has not."""
+    source = view.suite.source
+    if source is None:
+        return []
+    lacks = context_of(view.suite).lacks
+    return [
+        ("Pair", f"{_origin(view)} → {_targets(view)}"),
+        ("Checkpoints", _checkpoints(view)),
+        ("Validated on", _validated(view)),
+        ("Controls", without_controls(lacks).removesuffix(".")),
+    ]
+
+
+def _origin(view: View) -> str:
+    """Data set with its options, or published weights."""
+    source = view.suite.source
+    assert source is not None
+    if source.weights:
+        return f"published weights {source.weights}"
+    origins = (setting.source for setting in view.suite.settings)
+    given = next((origin.values["dataset"] for origin in origins if origin is not None), {"use": source.dataset})
+    return _held("", given, ()).strip()
+
+
+def _targets(view: View) -> str:
+    sets = (setting.values.get("dataset") for setting in view.suite.settings)
+    return listed(list(dict.fromkeys(_held("", dataset, ()).strip() for dataset in sets)))
+
+
+def _checkpoints(view: View) -> str:
+    """How many trained networks there are, and what an interval covers of them."""
+    number, replicates = view.suite.source.replicates, view.suite.compare.replicates  # type: ignore[union-attr]
+    if number == 1:
+        return f"1, from which all {count(replicates, 'replicate')} start: what is said holds for this checkpoint only"
+    if number >= replicates:
+        return f"{number}, one for each replicate: intervals cover the checkpoint"
+    each = count(replicates // number, "replicate")
+    return f"{number}, from each of which {each} start: averaged within a checkpoint first, so that n = {number}"
+
+
+def _validated(view: View) -> str:
+    """`1,000 examples, the same for all arms; more than the labels that train on few (50)`, or a share of them."""
+    values = {setting.problem: setting.values for setting in view.suite.settings}
+    sizes = list(dict.fromkeys(map(_of_validation, values.values())))
+    beyond = []
+    for problem in view.problems:
+        labels, chosen = (values[problem].get(key) for key in ("labels_per_class", "validation_examples"))
+        known = isinstance(labels, int) and isinstance(chosen, int) and values[problem].get("validation_within") is None
+        trained = labels * len(view.class_names(problem)) if known else 0  # type: ignore[operator]
+        beyond += [f"{problem} ({trained:,})"] if 0 < trained < chosen else []  # type: ignore[operator]
+    more = [f"more than the labels that train on {listed(beyond)}"] if beyond else []
+    return "; ".join([listed(sizes, "or"), *more])
+
+
+def _of_validation(values: Mapping[str, Any]) -> str:
+    if (within := values.get("validation_within")) is not None:
+        return f"{100 * within:g} % of the labels of the budget, on all of which final runs train"
+    return f"{values.get('validation_examples') or 0:,} examples, the same for all arms"
 
 
 def detail(view: View) -> str:
@@ -105,6 +169,9 @@ def detail(view: View) -> str:
 
 
 def _unit_of_n(view: View) -> str:
+    if (shared := averaged_over(checkpoints_of(view.suite), replicates=view.suite.compare.replicates)) is not None:
+        each = count(view.suite.compare.replicates // shared, "replicate")
+        return f"one source checkpoint: the mean of its {each}; {shared} checkpoints"
     if view.suite.compare.claim == "setting":
         return "one final run: its own split and seeds"
     if view.suite.compare.folds is not None:
@@ -223,7 +290,10 @@ def _varied(view: View) -> str:
     dropout = ["dropout"] if any(_drops(setting) for setting in view.suite.settings) else []
     augmentation = ["augmentation"] if any("augmentation" in s.values for s in view.suite.settings) else []
     chance = [*augmentation, *dropout]
-    return ", ".join(["training and validation split", *study, "initial weights", "order of examples", *chance])
+    source = ["the source checkpoint"] if (checkpoints_of(view.suite) or 1) > 1 else []
+    return ", ".join(
+        [*source, "training and validation split", *study, "initial weights", "order of examples", *chance]
+    )
 
 
 def _drops(setting: Setting) -> bool:
@@ -234,13 +304,16 @@ def _drops(setting: Setting) -> bool:
 def _fixed(view: View) -> str:
     study = "" if _tuned_anew(view) or not view.suite.tuning.trials else ", the tuning study"
     tested = "the data that the folds are of" if view.suite.compare.folds is not None else "the test set"
-    return f"{tested}, the machine{study}: no interval covers these"
+    source = ", the source checkpoint" if checkpoints_of(view.suite) == 1 else ""
+    return f"{tested}{source}, the machine{study}: no interval covers these"
 
 
 def _runs(view: View) -> str:
     counts = view.findings.counts
     texts = [
-        f"{counts[name]:,} {name}" for name in ("ok", "pruned", "failed", "missing") if counts[name] or name == "ok"
+        f"{counts[name]:,} {name.replace('_', ' ')}"
+        for name in ("ok", "pruned", "not_applicable", "failed", "missing")
+        if counts.get(name) or name == "ok"
     ]
     return f"{count(counts['planned'], 'run')} planned: {', '.join(texts)}"
 
@@ -292,6 +365,9 @@ def _intervals(view: View) -> str:
     how = {
         "paired t": "the mean of the paired differences with Student's t-interval",
         "Welch t": "the difference of the means with Welch's t-interval",
+        CHECKPOINTS: "the mean over checkpoints of paired differences, averaged within one first, with Student's "
+        "t-interval",
+        "Welch t of checkpoint means": "the difference of the means over checkpoints with Welch's t-interval",
         "corrected paired t": "the mean of the paired differences with Student's t-interval, its variance corrected "
         "for training sets that overlap (Nadeau and Bengio 2003)",
     }

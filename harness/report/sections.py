@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report import confusion, details, mistakes, prose, residuals, results, wording
+from harness.report import confusion, details, finetuning, mistakes, prose, residuals, results, transfer, wording
 from harness.report.chart import Chart
 from harness.report.cost import cost
 from harness.report.curves import curves
 from harness.report.forest import forest
+from harness.report.inclusion import inclusion
 from harness.report.layout import Table
 from harness.report.over import over
 from harness.report.roc import roc
@@ -77,6 +78,7 @@ def sections(view: View) -> list[Section]:
     return [
         _differences(view),
         _values(view),
+        *_finetuning(view),
         *_over(view),
         _curves(view),
         _tuning(view),
@@ -107,6 +109,15 @@ def _values(view: View) -> Section:
     charts = _charts(draw(view, problem) for problem in view.problems for draw in (values, slopes))
     lead = "" if charts else "No final run has a value yet."
     return Section("values", "Results per arm", lead, charts, _tables([results.summary(view), results.others(view)]))
+
+
+def _finetuning(view: View) -> list[Section]:
+    """Only where runs start from trained networks, and say what became of these."""
+    if not transfer.moved(view):
+        return []
+    charts = tuple(finetuning.charts(view))
+    made = [Section("finetuning", "Fine-tuning", finetuning.lead(view), (), _tables(finetuning.tables(view)))]
+    return [*made, *([Section("forgetting", "Forgetting, memory and drift", "", charts)] if charts else [])]
 
 
 def _over(view: View) -> list[Section]:
@@ -156,7 +167,11 @@ def _cost(view: View) -> Section:
 def _robustness(view: View) -> Section:
     table = results.robustness(view)
     return Section(
-        "robustness", "Robustness", "" if table.rows else "There is no verdict to check.", (), _tables([table])
+        "robustness",
+        "Robustness",
+        "" if table.rows else "There is no verdict to check.",
+        (),
+        _tables([table, inclusion(view)]),
     )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from harness.verdict.format import Measure, count, percent
-from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Verdict
-from harness.verdict.numbers import Estimate, Floats, mean_of
+from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Verdict, averaged_over, checkpoints_of
+from harness.verdict.numbers import Estimate, Floats, mean_of, means_by
+from harness.verdict.pairs import judged
 
 if TYPE_CHECKING:
     from harness.suite import Claim, Suite
@@ -135,6 +136,7 @@ def _setting(suite: Suite) -> str:
 
 def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFrame, claim: Claim) -> tuple[Floats, int]:
     """The arm's values in the claim's metric and split, by replicate, and how many of its runs failed."""
+    scores = judged(scores)
     here = scores[
         (scores["problem"] == claim.problem)
         & (scores["arm"] == claim.arm)
@@ -143,9 +145,18 @@ def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFra
     ].sort_values("replicate")
     failed, counted = int((here["status"] != "ok").sum()), _floats(here["counted"])
     if claim.split == "test":
-        return counted, failed
+        return _averaged(suite, here, counted), failed
     last = _curves(tables, here["run_id"], claim).sort_values("epoch").groupby("run_id")["value"].last()
-    return np.where(here["status"] == "ok", _floats(last.reindex(here["run_id"])), counted), failed
+    values = np.where(here["status"] == "ok", _floats(last.reindex(here["run_id"])), counted)
+    return _averaged(suite, here, values), failed
+
+
+def _averaged(suite: Suite, runs: pd.DataFrame, values: Floats) -> Floats:
+    """The values, or their means over the replicates of each source checkpoint, where these share one."""
+    checkpoints = averaged_over(checkpoints_of(suite), replicates=suite.compare.replicates)
+    if checkpoints is None or not len(values):
+        return values
+    return means_by(values, [int(replicate) % checkpoints for replicate in runs["replicate"]])
 
 
 def _curves(tables: Mapping[str, pd.DataFrame], run_ids: pd.Series[Any], claim: Claim) -> pd.DataFrame:

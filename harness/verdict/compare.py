@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from harness.outcomes import NOT_APPLICABLE, source_failed
 from harness.verdict.format import Measure
-from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, STREAMS, Code, Context, Verdict
+from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, STREAMS, Code, Context, Verdict, averaged_over
 from harness.verdict.numbers import holm, p_superior, seed_of, sign_flip, sign_flip_floor, wins
-from harness.verdict.pairs import Pair, examples_of, pair_of
+from harness.verdict.pairs import Pair, aside, examples_of, judged, pair_of
 from harness.verdict.power import detectable, more_replicates
 from harness.verdict.robust import Analysis, Rule, robustness
-from harness.verdict.words import Facts, sentence
+from harness.verdict.words import CHECKPOINTS, Checkpoints, Facts, sentence
 
 if TYPE_CHECKING:
     from harness.suite import Compare
@@ -70,7 +71,15 @@ class _Asked:
             sign=self.metric.sign,
             paired="split" in self.streams(question).split(", "),
             folds=self.compare.folds,
+            checkpoints=averaged_over(self.context.checkpoints, replicates=self.compare.replicates),
         )
+
+    def not_applicable(self, problem: str, setting: str) -> dict[str, str]:
+        """Arms that have no meaning on the problem, each with the reason."""
+        rows = self.finals[aside(self.finals)]
+        here = rows[(rows["problem"] == problem) & (rows["setting"] == setting)]
+        here = here[here["status"] == NOT_APPLICABLE].drop_duplicates("arm")
+        return {str(arm): str(reason) for arm, reason in zip(here["arm"], here["reason"], strict=True)}
 
 
 def compare(
@@ -88,6 +97,9 @@ def compare(
     All others are exploratory at 95 %: arms that are not declared primary, each arm at its defaults against the
     baseline at its defaults, and the leading arm against the arms that are not the baseline.
 
+    An arm that has no meaning on a problem is compared with nothing there, and its verdict says why. Where replicates
+    share source checkpoints, values are averaged within a checkpoint first, and n counts checkpoints.
+
     Args:
         finals: one row per (problem, arm, setting, replicate) of final runs; a run that is not there yet has no row.
         suite_compare: metric, baseline, planned replicates, margin, claim and primary arms.
@@ -103,11 +115,41 @@ def compare(
     return _with_holm([_judge(asked, question) for question in _questions(asked)])
 
 
+def inclusion(
+    finals: pd.DataFrame,
+    *,
+    suite_compare: Compare,
+    metric: Measure,
+    seed: int,
+    context: Context,
+    paired_on: PairedOn = ALL_STREAMS,
+) -> list[Verdict]:
+    """On every problem each declared general arm against the special one that it contains, exploratory.
+
+    Tuned alike the general arm loses by no more than noise (Choi et al. 2019, arXiv:1910.05446, section 3); where it
+    is worse, tuning was too small to find what it contains. Arms without meaning on a problem are left out there.
+    """
+    asked = _Asked(finals, suite_compare, metric, seed, context, paired_on)
+    questions = [
+        _Question(problem, outer, inner, context.setting, primary=False)
+        for inner, outer in suite_compare.nested
+        for problem in context.problems
+        if not {inner, outer} & asked.not_applicable(problem, context.setting).keys()
+    ]
+    return [_judge(asked, question) for question in questions]
+
+
 def analyses_of(
-    finals: pd.DataFrame, verdict: Verdict, *, suite_compare: Compare, metric: Measure, seed: int
+    finals: pd.DataFrame,
+    verdict: Verdict,
+    *,
+    suite_compare: Compare,
+    metric: Measure,
+    seed: int,
+    checkpoints: int | None = None,
 ) -> tuple[Analysis, ...]:
     """The further analyses that `agree` and `analyses` of a verdict count, each with its word."""
-    context = Context("", (), (), 0)
+    context = Context("", (), (), 0, checkpoints=checkpoints)
     asked = _Asked(finals, suite_compare, metric, seed, context, verdict.paired_on)
     question = _Question(verdict.problem, verdict.arm, verdict.baseline, verdict.setting, verdict.primary)
     pair = asked.pair(question)
@@ -134,24 +176,29 @@ def _questions(asked: _Asked) -> list[_Question]:
     for problem in context.problems:
         leader = _leader(asked, problem)
         if leader not in (None, chosen.baseline):
-            rivals = [arm for arm in others if arm != leader]
+            senseless = asked.not_applicable(problem, context.setting)
+            rivals = [arm for arm in others if arm != leader and arm not in senseless]
             questions += [_Question(problem, str(leader), arm, context.setting, False) for arm in rivals]
     if context.trials and chosen.untuned and (asked.finals["setting"] == "untuned").any():
-        questions += against_baseline("untuned", others, False)
+        for question in against_baseline("untuned", others, False):
+            senseless = asked.not_applicable(question.problem, "untuned")
+            questions += [] if {question.arm, question.baseline} & senseless.keys() else [question]
     return questions
 
 
 def _leader(asked: _Asked, problem: str) -> str | None:
     """The arm with the best mean over the replicates that all arms have; None where means do not exist."""
-    finals, context = asked.finals, asked.context
+    finals, context = judged(asked.finals), asked.context
+    senseless = asked.not_applicable(problem, context.setting)
+    arms = [arm for arm in context.arms if arm not in senseless]
     here = finals[(finals["problem"] == problem) & (finals["setting"] == context.setting)]
-    table = here.pivot(index="replicate", columns="arm", values="counted").reindex(columns=list(context.arms))
-    runs = here.pivot(index="replicate", columns="arm", values="status").reindex(columns=list(context.arms))
+    table = here.pivot(index="replicate", columns="arm", values="counted").reindex(columns=arms)
+    runs = here.pivot(index="replicate", columns="arm", values="status").reindex(columns=arms)
     common = table[runs.notna().all(axis=1)]
     if len(common) < SMALLEST_N or common.isna().any(axis=None):
         return None
     means = asked.metric.sign * common.to_numpy(dtype=np.float64).mean(axis=0)
-    return context.arms[int(np.argmax(means))]
+    return arms[int(np.argmax(means))]
 
 
 # One comparison ------------------------------------------------------------------------------------------------------
@@ -162,6 +209,8 @@ def _judge(asked: _Asked, question: _Question) -> Verdict:
     alpha = asked.alpha(question.primary)
     numbers: dict[str, Any] = {}
     code, reason = _refusal(pair)
+    if reason == "no_runs" and asked.not_applicable(question.problem, question.setting):
+        reason = _senseless(asked, question) or reason
     if code is None:
         rule = _rule(pair, alpha=alpha, compare=asked.compare)
         code = rule.of(pair.estimate())
@@ -176,8 +225,15 @@ def _judge(asked: _Asked, question: _Question) -> Verdict:
     return dataclasses.replace(verdict, sentence=sentence(verdict, asked.metric, _facts(asked, question, pair, reason)))
 
 
+def _senseless(asked: _Asked, question: _Question) -> str:
+    """Which of the two arms has no meaning on the problem, and why; empty where both have."""
+    reasons = asked.not_applicable(question.problem, question.setting)
+    sides = dict.fromkeys((question.arm, question.baseline))
+    return "; ".join(f"{arm} is not applicable: {reasons[arm]}" for arm in sides if arm in reasons)
+
+
 def _rule(pair: Pair, *, alpha: float, compare: Compare) -> Rule:
-    complete = pair.n >= compare.replicates and not pair.arm.failed and not pair.baseline.failed
+    complete = pair.runs >= compare.replicates and not pair.arm.failed and not pair.baseline.failed
     return Rule(alpha=alpha, margin=compare.margin, may_equal=complete)
 
 
@@ -251,7 +307,9 @@ def _blank(asked: _Asked, question: _Question, pair: Pair, alpha: float, code: C
 
 def _method(pair: Pair) -> str:
     if not pair.paired:
-        return "Welch t"
+        return "Welch t" if pair.checkpoints is None else "Welch t of checkpoint means"
+    if pair.checkpoints is not None:
+        return CHECKPOINTS
     return "paired t" if pair.folds is None else "corrected paired t"
 
 
@@ -266,7 +324,29 @@ def _facts(asked: _Asked, question: _Question, pair: Pair, reason: str) -> Facts
         typical=float(np.mean(finite)) if len(finite) else math.nan,
         examples=examples_of(asked.finals, question.problem),
         reason=reason,
+        done=pair.runs,
+        sourceless=_sourceless(asked, question),
+        checkpoints=_checkpoints(asked),
+        lacks=asked.context.lacks,
     )
+
+
+def _sourceless(asked: _Asked, question: _Question) -> int:
+    """Replicates in which either arm had no weights to start from."""
+    rows = asked.finals
+    here = (rows["problem"] == question.problem) & (rows["setting"] == question.setting)
+    rows = rows[here & rows["arm"].isin([question.arm, question.baseline])]
+    failed = [source_failed(*one) for one in zip(rows["status"], rows["reason"], strict=True)]
+    return int(rows.loc[failed, "replicate"].nunique())
+
+
+def _checkpoints(asked: _Asked) -> Checkpoints:
+    source, replicates = asked.context.checkpoints, asked.compare.replicates
+    if source is None:
+        return ""
+    if averaged_over(source, replicates=replicates) is not None:
+        return "averaged"
+    return "one" if source == 1 else "each"
 
 
 def _seed(asked: _Asked, question: _Question) -> int:

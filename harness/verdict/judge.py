@@ -13,9 +13,10 @@ from harness.verdict.claims import claims_in_words, judge_claims
 from harness.verdict.compare import compare
 from harness.verdict.format import Measure
 from harness.verdict.headline import headline
-from harness.verdict.judgement import Verdict, context_of, shared_streams
+from harness.verdict.judgement import Verdict, averaged_over, checkpoints_of, context_of, shared_streams
 from harness.verdict.lint import Remark, lint
 from harness.verdict.summary import summarise
+from harness.verdict.words import without_controls
 
 if TYPE_CHECKING:
     from harness.suite import Suite
@@ -63,10 +64,17 @@ def judge(
     claims = judge_claims(suite, tables, scores, measures)
     compared = headline(verdicts, metric=measure, context=context) if len(suite.arms) > 1 or not claims else ""
     return Judgement(
-        headline=f"{compared} {claims_in_words(claims)}".strip(),
+        headline=" ".join(filter(None, [compared, claims_in_words(claims), without_controls(context.lacks)])),
         verdicts=(*verdicts, *claims),
         summary=_with_early_stopping(
-            suite, summarise(scores, epoch_rule=chosen.epoch, claim=chosen.claim, folds=chosen.folds)
+            suite,
+            summarise(
+                scores,
+                epoch_rule=chosen.epoch,
+                claim=chosen.claim,
+                folds=chosen.folds,
+                checkpoints=averaged_over(checkpoints_of(suite), replicates=chosen.replicates),
+            ),
         ),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from harness.suite_checks import lacking_controls
+
 if TYPE_CHECKING:
     from harness.hookspecs import Plain
     from harness.suite import Setting, Suite
@@ -74,7 +76,7 @@ class Verdict:
     hi: float | None
     level: float
     method: str
-    """`paired t`, `Welch t`, or `none`."""
+    """`paired t`, `paired t of checkpoint means`, `Welch t`, ..., or `none`."""
     p_t: float | None
     p_holm: float | None
     p_signflip: float | None
@@ -134,6 +136,10 @@ class Context:
     noun: str = "arm"
     """What the arms are: `optimizer`, `model`, `strategy`, ... where they differ in nothing else."""
     split: str = "test"
+    checkpoints: int | None = None
+    """Trained networks that the runs start from, replicate r from checkpoint r mod so many; None: from chance."""
+    lacks: tuple[str, ...] = ()
+    """Controls of a fine-tuning suite that no arm is, by `controls = false`."""
     untuned: Literal["given", "defaults"] = "defaults"
     """What runs without tuning show: arms with options that the suite gives, or none but the parts' defaults."""
 
@@ -151,8 +157,20 @@ def context_of(suite: Suite) -> Context:
         arms=suite.arms,
         trials=suite.tuning.trials,
         noun=_noun(suite),
+        checkpoints=checkpoints_of(suite),
+        lacks=() if suite.source is None else lacking_controls(setting.values for setting in suite.settings),
         untuned=_untuned(suite),
     )
+
+
+def checkpoints_of(suite: Suite) -> int | None:
+    """Trained networks that the suite's runs start from; None where they start from chance."""
+    return None if suite.source is None else int(suite.source.replicates)
+
+
+def averaged_over(checkpoints: int | None, *, replicates: int) -> int | None:
+    """Checkpoints, where several replicates start from each of several: values are averaged within one first."""
+    return checkpoints if checkpoints is not None and 1 < checkpoints < replicates else None
 
 
 def _untuned(suite: Suite) -> Literal["given", "defaults"]:

@@ -3,61 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
+from harness.outcomes import NOT_APPLICABLE, source_failed
 from harness.verdict.compare import analyses_of
+from harness.verdict.evidence import Evidence, Remark
 from harness.verdict.format import Measure, count, listed
-from harness.verdict.judgement import CLAIMED, SMALLEST_N, Verdict
+from harness.verdict.judgement import CLAIMED, SMALLEST_N, Verdict, checkpoints_of
+from harness.verdict.lint_problems import inclusion_violated, same_training, separates_nothing, validation_beyond_budget
 from harness.verdict.numbers import mean_of
 from harness.verdict.robust import left_out
 
 if TYPE_CHECKING:
     from harness.suite import Suite
 
+__all__ = ["RULES", "Remark", "lint"]
+
 BUDGET = ("epochs", "steps", "train_examples")
-
-
-@dataclass(frozen=True)
-class Remark:
-    """One finding: its code, `W` (warning) or `N` (note), what is the matter, and the way out."""
-
-    code: str
-    level: Literal["W", "N"]
-    message: str
-    remedy: str
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the rules look at."""
-
-    suite: Suite
-    tables: Mapping[str, pd.DataFrame]
-    """Of these are read: runs, evaluations, studies, trial_parameters, timings; a missing one is read as empty."""
-    finals: pd.DataFrame
-    verdicts: Sequence[Verdict]
-    metric: Measure
-    plugin_hashes: Mapping[str, Collection[str]]
-    """Source hashes with which each part was run, by `kind name`."""
-
-    @property
-    def primary(self) -> list[Verdict]:
-        """The verdicts that the suite declared."""
-        return [verdict for verdict in self.verdicts if verdict.primary]
-
-    @property
-    def setting(self) -> str:
-        """The setting that is judged."""
-        return "tuned" if self.suite.tuning.trials else "given"
-
-    def table(self, name: str) -> pd.DataFrame | None:
-        """A table, or None where it has no rows."""
-        frame = self.tables.get(name)
-        return None if frame is None or frame.empty else frame
 
 
 def lint(
@@ -69,7 +34,7 @@ def lint(
     metric: Measure,
     plugin_hashes: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Remark, ...]:
-    """All remarks on the results, by code: H001 to H004, H007 to H009, H011, H014, H015 and H020."""
+    """All remarks on the results, by code: H001 to H005, H007 to H009, H011, H014, H015, H020, H022 to H024."""
     evidence = Evidence(suite, tables, finals, verdicts, metric, plugin_hashes or {})
     return tuple(remark for rule in RULES for remark in rule(evidence))
 
@@ -141,9 +106,14 @@ def edge_of_space(evidence: Evidence) -> Iterator[Remark]:
 
 
 def not_all_finished(evidence: Evidence) -> Iterator[Remark]:
-    """H007: final or source runs failed or are missing. Failed trials are spent trials, and part of tuning."""
+    """H007: final or source runs failed or are missing. Failed trials are spent trials, and part of tuning.
+
+    A strategy that has no meaning on the model did not fail.
+    """
     finals = evidence.finals
-    failed = finals[finals["status"] != "ok"]
+    failed = finals[~finals["status"].isin(["ok", NOT_APPLICABLE])]
+    why = [_how(*row) for row in zip(failed["status"], failed["reason"], strict=True)]
+    failed = failed.assign(status=why)
     runs = evidence.table("runs")
     source = 0 if runs is None else int(((runs["phase"] == "source") & (runs["status"] != "ok")).sum())
     if len(failed) or source:
@@ -157,6 +127,10 @@ def not_all_finished(evidence: Evidence) -> Iterator[Remark]:
     if len(finals) < planned:
         message = f"{planned - len(finals)} of {planned} final runs are missing"
         yield Remark("H007", "W", message, "run the suite again: it does what is missing")
+
+
+def _how(status: str, reason: object) -> str:
+    return "without weights to start from" if source_failed(status, reason) else status
 
 
 def disturbed_clocks(evidence: Evidence) -> Iterator[Remark]:
@@ -233,22 +207,25 @@ def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
     suite = evidence.suite
     for verdict in evidence.primary:
         analyses = analyses_of(
-            evidence.finals, verdict, suite_compare=suite.compare, metric=evidence.metric, seed=suite.seed
+            evidence.finals,
+            verdict,
+            suite_compare=suite.compare,
+            metric=evidence.metric,
+            seed=suite.seed,
+            checkpoints=checkpoints_of(suite),
         )
-        turned = {
-            analysis.name.removeprefix("without replicate "): analysis.verdict
-            for analysis in left_out(analyses)
-            if not analysis.agrees
-        }
-        if not turned:
+        left = [analysis for analysis in left_out(analyses) if not analysis.agrees]
+        if not left:
             continue
+        unit = left[0].name.split()[1]
+        turned = {analysis.name.removeprefix(f"without {unit} "): analysis.verdict for analysis in left}
         pair, names = f"{verdict.arm} against {verdict.baseline} on {verdict.problem}", listed(list(turned), "or")
         again = "add replicates in a new suite before relying on it"
         if verdict.verdict in CLAIMED:
             why = "it rests on one run" if len(turned) == 1 else "it lies close to another word"
-            yield Remark("H015", "N", f"{pair}: the verdict turns without replicate {names}", f"{why}: {again}")
+            yield Remark("H015", "N", f"{pair}: the verdict turns without {unit} {names}", f"{why}: {again}")
         elif verdict.verdict == "undecided" and list(turned.values()) in (["better"], ["worse"]):
-            message = f"{pair}: undecided for replicate {names} alone, without which it would be {turned[names]}"
+            message = f"{pair}: undecided for {unit} {names} alone, without which it would be {turned[names]}"
             yield Remark("H015", "N", message, f"look at what went wrong in that run; {again}")
 
 
@@ -266,6 +243,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     unequal_budgets,
     unequal_dimensions,
     edge_of_space,
+    inclusion_violated,
     not_all_finished,
     disturbed_clocks,
     mixed_plugins,
@@ -273,4 +251,7 @@ RULES: tuple[Callable[[Evidence], Iterator[Remark]], ...] = (
     unpaired,
     rests_on_one,
     folds_overlap,
+    separates_nothing,
+    validation_beyond_budget,
+    same_training,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,12 @@ def differences(a: Floats, b: Floats, *, sign: int = 1) -> Floats:
     d = sign * (a - b)
     d[np.abs(d) <= ROUNDING * np.maximum(np.abs(a), np.abs(b))] = 0.0
     return np.asarray(d, dtype=np.float64)
+
+
+def means_by(x: Floats, groups: Sequence[int]) -> Floats:
+    """The mean of the values (n,) of each group, in the order of the groups' numbers."""
+    of = np.asarray(groups)
+    return np.array([np.mean(x[of == group]) for group in sorted(set(groups))], dtype=np.float64)
 
 
 @dataclass(frozen=True)

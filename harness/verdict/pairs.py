@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from harness.verdict.numbers import Estimate, Floats, differences, mean_of, welch
+from harness import outcomes
+from harness.verdict.numbers import Estimate, Floats, differences, mean_of, means_by, welch
 
 Bools = NDArray[np.bool_]
 
@@ -59,16 +60,37 @@ class Pair:
     paired: bool
     folds: int | None = None
     """Of the cross-validation that the replicates are; None: they are drawn independently."""
+    checkpoints: int | None = None
+    """Replicate r starts from checkpoint r mod so many, and values are averaged within a checkpoint first: one of n
+    is a checkpoint then. None: one of n is a replicate."""
 
     @property
     def n(self) -> int:
-        """Replicates; unpaired, the runs of the smaller side."""
+        """Replicates or checkpoints; unpaired, those of the smaller side."""
+        return min(len(set(map(self.unit_of, side.replicates))) for side in (self.arm, self.baseline))
+
+    @property
+    def runs(self) -> int:
+        """Replicates, whatever one of n is; unpaired, the runs of the smaller side."""
         return min(len(self.arm.values), len(self.baseline.values))
 
     @property
     def d(self) -> Floats:
         """Paired differences (n,), positive where the arm is better."""
-        return differences(self.arm.values, self.baseline.values, sign=self.sign)
+        each = differences(self.arm.values, self.baseline.values, sign=self.sign)
+        return means_by(each, self._units(self.arm))
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """The replicates, or the checkpoints, that either side has."""
+        return tuple(sorted({*self._units(self.arm), *self._units(self.baseline)}))
+
+    def unit_of(self, replicate: int) -> int:
+        """The number of that one of n which a replicate belongs to."""
+        return replicate if self.checkpoints is None else replicate % self.checkpoints
+
+    def _units(self, side: Side) -> list[int]:
+        return [self.unit_of(replicate) for replicate in side.replicates]
 
     @property
     def countable(self) -> bool:
@@ -86,12 +108,13 @@ class Pair:
 
     def welch(self) -> Estimate:
         """The mean difference as if the sides were independent."""
-        return welch(self.sign * self.arm.values, self.sign * self.baseline.values)
+        arm, baseline = (means_by(side.values, self._units(side)) for side in (self.arm, self.baseline))
+        return welch(self.sign * arm, self.sign * baseline)
 
-    def without(self, replicate: int) -> Pair:
-        """The pair without one replicate (unpaired: on either side that has it)."""
+    def without(self, unit: int) -> Pair:
+        """The pair without one replicate, or one checkpoint (unpaired: on either side that has it)."""
         arm, baseline = (
-            side.keep(np.array([i != replicate for i in side.replicates], dtype=np.bool_))
+            side.keep(np.array([i != unit for i in self._units(side)], dtype=np.bool_))
             for side in (self.arm, self.baseline)
         )
         return replace(self, arm=arm, baseline=baseline)
@@ -114,8 +137,13 @@ def pair_of(
     sign: int,
     paired: bool = True,
     folds: int | None = None,
+    checkpoints: int | None = None,
 ) -> Pair:
-    """The runs of two arms on one problem in one setting; paired, only replicates that both arms have."""
+    """The runs of two arms on one problem in one setting; paired, only replicates that both arms have.
+
+    Runs that say nothing of their arm are left out: see `judged`.
+    """
+    finals = judged(finals)
     here = finals[(finals["problem"] == problem) & (finals["setting"] == setting)]
     one, other = _side(here[here["arm"] == arm]), _side(here[here["arm"] == baseline])
     if paired:
@@ -123,7 +151,18 @@ def pair_of(
         one, other = (
             side.keep(np.array([i in both for i in side.replicates], dtype=np.bool_)) for side in (one, other)
         )
-    return Pair(arm=one, baseline=other, sign=sign, paired=paired, folds=folds)
+    return Pair(arm=one, baseline=other, sign=sign, paired=paired, folds=folds, checkpoints=checkpoints)
+
+
+def aside(finals: pd.DataFrame) -> pd.Series[bool]:
+    """Which final runs say nothing of their arm: strategies without meaning there, runs whose source run failed."""
+    rows = zip(finals["status"], finals["reason"], strict=True)
+    return pd.Series([outcomes.set_aside(*row) for row in rows], index=finals.index, dtype=bool)
+
+
+def judged(finals: pd.DataFrame) -> pd.DataFrame:
+    """The final runs that say something of their arm, failed ones included."""
+    return finals[~aside(finals)]
 
 
 def _side(rows: pd.DataFrame) -> Side:

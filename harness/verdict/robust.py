@@ -57,10 +57,10 @@ def robustness(pair: Pair, verdict: Code, rule: Rule, *, seed: int) -> tuple[Ana
     """The same question asked in other ways, for a pair that has a verdict.
 
     Welch's interval as if unpaired; flipping signs (only where n differences can reach the error rate at all); neither
-    for folds, which are not independent; the
-    median difference (only for a claim: it has no interval); each replicate left out (from n = 4); failed replicates
-    left out. An analysis supports a verdict when it gives the same word, or the full claim where the verdict is the
-    small one. The other epoch rule is not among them: the test set is read once, at the epoch of the declared rule.
+    for folds, which are not independent; the median difference (only for a claim: it has no interval); each replicate
+    (or checkpoint) left out (from n = 4); failed replicates left out. An analysis supports a verdict when it gives the
+    same word, or the full claim where the verdict is the small one. The other epoch rule is not among them: the test
+    set is read once, at the epoch of the declared rule.
     """
     codes = _unpaired(pair, rule) | _sign_flip(pair, rule, seed) | _median(pair, verdict, rule)
     codes |= _left_out(pair, rule) | _finished(pair, rule)
@@ -68,8 +68,8 @@ def robustness(pair: Pair, verdict: Code, rule: Rule, *, seed: int) -> tuple[Ana
 
 
 def left_out(analyses: tuple[Analysis, ...]) -> tuple[Analysis, ...]:
-    """Those that leave one replicate out."""
-    return tuple(analysis for analysis in analyses if analysis.name.startswith("without replicate"))
+    """Those that leave one replicate (or checkpoint) out."""
+    return tuple(one for one in analyses if one.name.startswith(("without replicate ", "without checkpoint ")))
 
 
 def _supports(code: Code, verdict: Code) -> bool:
@@ -102,8 +102,8 @@ def _median(pair: Pair, verdict: Code, rule: Rule) -> dict[str, Code]:
 def _left_out(pair: Pair, rule: Rule) -> dict[str, Code]:
     if pair.n <= SMALLEST_N:
         return {}
-    replicates = sorted(set(pair.arm.replicates) | set(pair.baseline.replicates))
-    return {f"without replicate {i}": rule.of(pair.without(i).estimate()) for i in replicates}
+    unit = "replicate" if pair.checkpoints is None else "checkpoint"
+    return {f"without {unit} {i}": rule.of(pair.without(i).estimate()) for i in pair.units}
 
 
 def _finished(pair: Pair, rule: Rule) -> dict[str, Code]:

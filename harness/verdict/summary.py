@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from harness.verdict.judgement import SMALLEST_N
-from harness.verdict.numbers import NAN, Floats, mean_of
+from harness.verdict.numbers import NAN, Floats, mean_of, means_by
+from harness.verdict.pairs import aside
 
 LEVEL = 0.95
 SUMMARY_KEY = ("problem", "arm", "setting", "metric")
@@ -28,11 +29,13 @@ def summarise(
     claim: str = "method",
     split: str = "test",
     folds: int | None = None,
+    checkpoints: int | None = None,
 ) -> pd.DataFrame:
     """The table `summary`: one row per (problem, arm, setting, metric), sorted.
 
     Failed runs count at the metric's floor in all columns but `mean_ok`; without a floor those columns are missing
-    when a run failed, since what is left is not the arm. The interval is of the mean, from 3 runs.
+    when a run failed, since what is left is not the arm. The interval is of the mean, from 3 runs. Runs that say
+    nothing of their arm (`outcomes.set_aside`) are not counted; an arm that has no others has n = 0.
 
     Args:
         values: a frame like `finals` with rows for all metrics.
@@ -40,22 +43,45 @@ def summarise(
         claim: `method` when a replicate is the unit, `setting` when a final run is.
         split: the split of the values.
         folds: of the cross-validation that the replicates are.
+        checkpoints: over whose replicates is averaged first; mean and interval are then those of checkpoint means.
     """
     unit = "run" if claim == "setting" else "replicate" if folds is None else "fold"
+    unit = unit if checkpoints is None else "checkpoint"
     said = {"split": split, "epoch_rule": epoch_rule, "unit": unit}
-    return _by_group(values, SUMMARY_KEY, SUMMARY_COLUMNS, lambda rows: said | _values(rows, folds))
+    kept = values.assign(aside=aside(values))
+    return _by_group(kept, SUMMARY_KEY, SUMMARY_COLUMNS, lambda rows: said | _values(rows, folds, checkpoints))
 
 
-def _values(rows: pd.DataFrame, folds: int | None) -> dict[str, Any]:
+def spread(rows: pd.DataFrame, column: str, *, checkpoints: int) -> tuple[float, float]:
+    """SD between checkpoints (of their means) and SD within one (pooled over them); nan where there are too few.
+
+    Args:
+        rows: one row a replicate r, which starts from checkpoint r mod `checkpoints`.
+    """
+    values, of = _floats(rows[column]), [int(replicate) % checkpoints for replicate in rows["replicate"]]
+    means = means_by(values, of)
+    residuals = values - means[np.searchsorted(sorted(set(of)), of)]
+    df = len(values) - len(means)
+    between = float(np.std(means, ddof=1)) if len(means) > 1 else NAN
+    return between, float(np.sqrt(np.sum(residuals**2) / df)) if df > 0 else NAN
+
+
+def _values(rows: pd.DataFrame, folds: int | None, checkpoints: int | None) -> dict[str, Any]:
+    rows = rows[~rows["aside"]]
     counted = _floats(rows["counted"])
     ok = _floats(rows["value"])[(rows["status"] == "ok").to_numpy(dtype=bool)]
     finished = ok[np.isfinite(ok)]
     order = {
-        name: float(measure(counted)) if np.isfinite(counted).all() else NAN
+        name: float(measure(counted)) if len(counted) and np.isfinite(counted).all() else NAN
         for name, measure in (("median", np.median), ("min", np.min), ("max", np.max))
     }
     row = {"n": len(rows), "n_ok": len(finished), "mean_ok": mean_of(finished).mean} | order | _mean(counted, folds)
-    return row | {"method": "none" if np.isnan(row["lo"]) else "t" if folds is None else "corrected t"}
+    if checkpoints is not None and len(rows):
+        means = means_by(counted, [int(replicate) % checkpoints for replicate in rows["replicate"]])
+        row |= {name: value for name, value in _mean(means, None).items() if name != "sd"}
+    method = "t" if folds is None else "corrected t"
+    method = method if checkpoints is None else "t of checkpoint means"
+    return row | {"method": "none" if np.isnan(row["lo"]) else method}
 
 
 def optimism(studies: pd.DataFrame, *, folds: int | None = None) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.verdict.format import Measure, count, listed, percent
 from harness.verdict.judgement import SMALLEST_N, Verdict
@@ -14,6 +15,11 @@ PREVIEW = (5, 10, 20, 40)
 
 FOLDS = "corrected paired t"
 """The method of verdicts whose replicates are folds."""
+CHECKPOINTS = "paired t of checkpoint means"
+"""The method of verdicts whose values are averaged over the replicates of a source checkpoint first."""
+Checkpoints = Literal["", "one", "averaged", "each"]
+"""Whether replicates start from trained networks, and what one of n is: a replicate of the only checkpoint, a
+checkpoint with several replicates, or a replicate with a checkpoint of its own."""
 CLAIMS = {
     "method": "claim: method",
     "setting": "claim: setting",
@@ -41,16 +47,28 @@ class Facts:
     """Size of the test set."""
     reason: str = ""
     """Why there is no interval."""
+    done: int | None = None
+    """Replicates that the difference is of; None: as many as n."""
+    sourceless: int = 0
+    """Replicates whose source run failed."""
+    checkpoints: Checkpoints = ""
+    lacks: tuple[str, ...] = ()
+    """Controls that no arm of the suite is."""
 
 
 def sentence(verdict: Verdict, metric: Measure, facts: Facts) -> str:
     """The verdict in words, with problem, budget, metric, difference, interval, level, n, claim and scope."""
     answer = _answer(verdict, metric, facts)
-    studies = verdict.n or facts.planned
+    studies = facts.done or verdict.n or facts.planned
     text = f"On {verdict.problem}, {budget(verdict.claim, facts.noun, facts.trials, studies)}, {answer}."
     notes = [_failures(verdict, metric, facts), _missing(verdict, facts), _not_equivalent(verdict)]
     scope = "" if verdict.lo is None else _scope(verdict, metric, facts)
-    return " ".join(filter(None, [text, *notes, scope]))
+    return " ".join(filter(None, [text, *notes, scope, without_controls(facts.lacks)]))
+
+
+def without_controls(lacks: tuple[str, ...]) -> str:
+    """What every answer of a suite says that leaves controls out; empty where none is."""
+    return f"No arm is the control {listed(lacks, 'or')} (controls = false)." if lacks else ""
 
 
 def budget(claim: str, noun: str, trials: int, studies: int) -> str:
@@ -74,8 +92,10 @@ def row_decimals(verdict: Verdict, metric: Measure) -> int:
     return metric.decimals(verdict.lo, verdict.hi, 0.0, margin, -margin)
 
 
-def units(verdict: Verdict, n: int) -> str:
-    """`5 replicates`, `5 folds`, or `5 runs` where only final runs are repeated."""
+def units(verdict: Verdict, n: int, *, averaged: bool = False) -> str:
+    """`5 replicates`, `5 folds`, `3 checkpoints`, or `5 runs` where only final runs are repeated."""
+    if averaged or "checkpoint" in verdict.method:
+        return count(n, "checkpoint")
     return count(n, "run" if verdict.claim == "setting" else "fold" if verdict.method == FOLDS else "replicate")
 
 
@@ -132,13 +152,14 @@ def _difference(verdict: Verdict, metric: Measure, facts: Facts) -> str:
 def _method(verdict: Verdict) -> str:
     name = "t-interval" if verdict.paired else "Welch t-interval"
     name += " corrected for overlapping training sets" if verdict.method == FOLDS else ""
+    name += " of checkpoint means" if "checkpoint" in verdict.method else ""
     family = f", Bonferroni over {verdict.family_size} comparisons" if verdict.family_size > 1 else ""
     return f"{percent(verdict.level)} {name}{family}"
 
 
 def _kind(verdict: Verdict, facts: Facts) -> str:
-    number, unit = units(verdict, verdict.n).split()
-    if not verdict.paired:
+    number, unit = units(verdict, verdict.n, averaged=facts.checkpoints == "averaged").split()
+    if not verdict.paired and facts.checkpoints != "averaged":
         number = f"{facts.runs[0]} and {facts.runs[1]}"
     exploratory = "" if verdict.primary else "; exploratory, unadjusted"
     return f"{number} {'paired' if verdict.paired else 'unpaired'} {unit}; {CLAIMS[verdict.claim]}{exploratory}"
@@ -167,7 +188,10 @@ def _outlook(verdict: Verdict, metric: Measure) -> str:
 
 def _refused(verdict: Verdict, metric: Measure, facts: Facts) -> str:
     pair = f"{verdict.arm} with {verdict.baseline} in {verdict.split} {metric.words}"
-    kind, few = _kind(verdict, facts), f"at least {units(verdict, SMALLEST_N - verdict.n).replace(' ', ' more ')}"
+    more = units(verdict, SMALLEST_N - verdict.n, averaged=facts.checkpoints == "averaged")
+    kind, few = _kind(verdict, facts), f"at least {more.replace(' ', ' more ')}"
+    if "not applicable" in facts.reason:
+        return f"{facts.reason}; no comparison of {pair} is made ({kind})"
     if facts.reason == "no_floor":
         return f"{_no_floor(verdict, metric, facts)} ({kind})"
     if facts.reason == "no_spread":
@@ -199,7 +223,8 @@ def _failed(verdict: Verdict, facts: Facts) -> list[tuple[str, int, int, tuple[s
 
 
 def _failed_in(verdict: Verdict, name: str, failed: int, runs: int, ways: tuple[str, ...]) -> str:
-    return f"{name} failed in {failed} of {units(verdict, runs)} ({', '.join(ways)})"
+    of = "run" if verdict.claim == "setting" else "replicate" if "checkpoint" in verdict.method else ""
+    return f"{name} failed in {failed} of {count(runs, of) if of else units(verdict, runs)} ({', '.join(ways)})"
 
 
 # What is to be known besides -----------------------------------------------------------------------------------------
@@ -213,11 +238,16 @@ def _failures(verdict: Verdict, metric: Measure, facts: Facts) -> str:
 
 
 def _missing(verdict: Verdict, facts: Facts) -> str:
-    missing = facts.planned - verdict.n
+    missing = facts.planned - (verdict.n if facts.done is None else facts.done)
     if missing <= 0 or not verdict.n:
         return ""
-    planned = units(verdict, facts.planned).replace(" ", " planned ")
-    return f"{missing} of {planned} {'is' if missing == 1 else 'are'} missing."
+    folds = verdict.method == FOLDS
+    unit = "run" if verdict.claim == "setting" else "fold" if folds else "replicate"
+    planned, lost = count(facts.planned, unit).replace(" ", " planned "), min(facts.sourceless, missing)
+    texts = [f"{lost} of {planned} could not start, since the run that trains the checkpoint failed."] if lost else []
+    missing -= lost
+    texts += [f"{missing} of {planned} {'is' if missing == 1 else 'are'} missing."] if missing else []
+    return " ".join(texts)
 
 
 def _not_equivalent(verdict: Verdict) -> str:
@@ -228,8 +258,9 @@ def _not_equivalent(verdict: Verdict) -> str:
 
 
 def _scope(verdict: Verdict, metric: Measure, facts: Facts) -> str:
-    covered = ["split", "initialisation", "order"]
-    left = []
+    covered, left = ["split", "initialisation", "order"], []
+    if facts.checkpoints in ("averaged", "each"):
+        covered.insert(0, "source checkpoint")
     if verdict.claim == "method":
         covered.append("tuning")
     elif verdict.claim == "setting":
@@ -237,7 +268,8 @@ def _scope(verdict: Verdict, metric: Measure, facts: Facts) -> str:
     else:
         left = ["tuning"]
     left.append(f"the choice of test set{_test_set(metric, facts)}")
-    return f"Covers {listed(covered)}; not {listed([*left, 'other problems'], 'or')}."
+    only = ", for this source checkpoint only" if facts.checkpoints == "one" else ""
+    return f"Covers {listed(covered)}{only}; not {listed([*left, 'other problems'], 'or')}."
 
 
 def _test_set(metric: Measure, facts: Facts) -> str:

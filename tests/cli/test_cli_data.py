@@ -124,7 +124,7 @@ def test_nan_in_an_example_that_nobody_looked_at_fails_the_runs_that_meet_it(pro
         ({"classes": 5}, "each once, got 5"),
         ({"half": 2}, "half must be 0 or 1, got 2"),
         ({"rotate": 45}, "rotate must be one of 0, 90, 180, 270 degrees, got 45"),
-        ({"normalize": "zscore"}, "normalize must be one of symmetric, unit, standard, got 'zscore'"),
+        ({"normalize": "zscore"}, "normalize must be one of symmetric, unit, standard, imagenet, got 'zscore'"),
         ({"normalise": "unit"}, "did you mean 'normalize'?"),
         ({"invert": "yes"}, "takes true or false"),
     ],

@@ -2,6 +2,7 @@
 
 import hashlib
 import lzma
+import os
 import struct
 
 import numpy as np
@@ -83,7 +84,7 @@ def test_standard_has_mean_zero_and_deviation_one_over_the_training_images():
 
 
 def test_unknown_normalize_names_the_allowed_ones():
-    with pytest.raises(ValueError, match="normalize must be one of symmetric, unit, standard, got 'zscore'"):
+    with pytest.raises(ValueError, match="normalize must be one of symmetric, unit, standard, imagenet, got 'zscore'"):
         mnist.load(normalize="zscore")
 
 
@@ -105,6 +106,15 @@ def test_missing_file_is_a_data_error_that_names_it(copied):
     (copied / "t10k-labels-idx1-ubyte.xz").unlink()
     with pytest.raises(DataError, match=r"t10k-labels-idx1-ubyte\.xz: No such file"):
         mnist.load()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_folder_in_the_place_of_a_file_is_refused_at_once(copied, make):
+    path = copied / "t10k-labels-idx1-ubyte.xz"
+    path.unlink()
+    make(path)
+    with pytest.raises(DataError, match=r"cannot read .*t10k-labels-idx1-ubyte\.xz: not a regular file; install"):
+        mnist.read_idx("t10k-labels-idx1-ubyte")
 
 
 @pytest.mark.parametrize("keep", [0, 10, 2000])

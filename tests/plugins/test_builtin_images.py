@@ -49,7 +49,12 @@ def test_without_options_everything_is_kept_in_order_in_minus_one_to_one():
 
 
 @pytest.mark.parametrize(
-    ("normalize", "mean", "deviation"), [("symmetric", [0.5] * 3, [0.5] * 3), ("unit", [0.0] * 3, [1.0] * 3)]
+    ("normalize", "mean", "deviation"),
+    [
+        ("symmetric", [0.5] * 3, [0.5] * 3),
+        ("unit", [0.0] * 3, [1.0] * 3),
+        ("imagenet", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ],
 )
 def test_scales_have_the_bits_of_torchvisions_transforms(normalize, mean, deviation):
     steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, deviation)])
@@ -86,6 +91,12 @@ def test_a_channel_without_deviation_cannot_be_standardised():
     images = Images((flat, LABELS), IMAGES.test, NAMES)
     with pytest.raises(ValueError, match="'standard' divides by the deviation, and that of channel 1 is 0"):
         Options(normalize="standard").splits(images)
+
+
+def test_grey_images_have_no_place_on_the_scale_of_imagenet():
+    grey = Images((TRAIN[:, :1], LABELS), IMAGES.test, NAMES)
+    with pytest.raises(ValueError, match="normalize 'imagenet' is for images of 3 channels, these have 1"):
+        Options(normalize="imagenet").splits(grey)
 
 
 def test_another_white_is_the_largest_value():
@@ -160,7 +171,7 @@ def test_rotate_turns_every_image_counter_clockwise(turns):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"normalize": "zscore"}, "normalize must be one of symmetric, unit, standard, got 'zscore'"),
+        ({"normalize": "zscore"}, "normalize must be one of symmetric, unit, standard, imagenet, got 'zscore'"),
         ({"half": 2}, "half must be 0 or 1, got 2"),
         ({"half": True}, "half must be 0 or 1, got True"),
         ({"half": "even"}, "half must be 0 or 1, got 'even'"),

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import io
 import lzma
+import os
 import pickle
 import socket
 import struct
@@ -226,6 +227,18 @@ def test_only_what_lacks_is_named(tmp_path):
     (tmp_path / "KMNIST/raw/t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match=rf"^kmnist: no t10k-labels-idx1-ubyte in {tmp_path}/KMNIST/raw; put"):
         kmnist(tmp_path)
+
+
+@pytest.mark.parametrize("download", ["", "1"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("name", PARTS)
+def test_a_pipe_or_folder_in_the_place_of_a_file_is_refused_at_once(tmp_path, monkeypatch, name, make, download):
+    monkeypatch.setenv(DOWNLOAD, download)
+    folder, files = LOOKED_FOR[name]
+    (tmp_path / folder).mkdir(parents=True)
+    make(tmp_path / folder / files[1])
+    with pytest.raises(DataError, match=rf"^{name}: {tmp_path}/{folder}/{files[1]} is not a regular file; remove it$"):
+        PARTS[name].load(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 3, 10, 900])

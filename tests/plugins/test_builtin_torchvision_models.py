@@ -1,7 +1,10 @@
 """torchvision's networks: sizes and heads of every family without numbers, and training with four of them."""
 
 import contextlib
+import dataclasses
 import gc
+import hashlib
+import re
 
 import pytest
 import torch
@@ -11,9 +14,11 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torchvision import models
 
-from harness import blocks
+import harness.published
+from harness import blocks, weights
 from harness.catalog import Origin
 from harness.describe import describe
+from harness.errors import PluginError
 from harness.hookspecs import Splits
 from harness.testing import check
 from harness.train import Parts
@@ -218,6 +223,125 @@ def test_networks_with_auxiliary_outputs_are_built_without_them(name):
     with torch.no_grad():
         assert made(images((3, 80, 80), device="meta")).shape == (2, 7)
     assert not [path for path, _ in made.named_modules() if "aux" in path.lower()]
+
+
+# Published weights ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_network_says_which_weights_torchvision_publishes_of_it(name):
+    enum = models.get_model_weights(name)
+    said = PARTS[name].weights
+    assert set(said) == {one.name for one in enum if one.meta["categories"]}
+    assert next(iter(said)) == enum.DEFAULT.name
+    for key, one in said.items():
+        assert one.url == enum[key].url
+        assert one.url.endswith(f"-{one.sha256_prefix}.pth")
+        assert len(one.sha256_prefix) >= 8
+        assert one.url.rpartition("/")[2] == one.file
+        assert (one.outputs, one.channels, one.module) == (1000, 3, "network")
+
+
+def test_weights_say_which_images_they_were_published_for():
+    resnet, vit = PARTS["resnet50"].weights["IMAGENET1K_V1"], PARTS["vit_b_16"].weights["IMAGENET1K_SWAG_E2E_V1"]
+    assert (resnet.file, resnet.input_size, resnet.options) == ("resnet50-0676ba61.pth", 224, {})
+    assert (resnet.mean, resnet.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (vit.input_size, vit.options) == (384, {"size": 384})
+    assert "IMAGENET1K_FEATURES" not in PARTS["vgg16"].weights
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_the_scale_is_that_of_a_network_which_changes_none_by_itself(name):
+    shape, pixels = (3, 80, 80), images((3, 80, 80)).sigmoid()
+    mean, std = (torch.tensor(one).reshape(3, 1, 1) for one in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    usual = (pixels - mean) / std
+    said = PARTS[name].weights["IMAGENET1K_V1"]
+    assert said.mean == said.std == (0.5, 0.5, 0.5)
+    theirs = getattr(models, {"inception_v3": "Inception3", "googlenet": "GoogLeNet"}[name])
+    torchvisions = theirs._transform_input(type("", (), {"transform_input": True})(), usual)
+    torch.testing.assert_close((pixels - 0.5) / 0.5, torchvisions)
+    assert not shapes_only(name, shape).network.transform_input
+
+
+def counted(name, key):
+    """Parameters of the network as its weights want it built, and as torchvision counts them."""
+    said = PARTS[name].weights[key]
+    made = shapes_only(name, (3, 32, 32), said.outputs, **said.options)
+    return sum(one.numel() for one in made.parameters()), models.get_model_weights(name)[key].meta["num_params"]
+
+
+WEIGHTS = [(name, key) for name, part in PARTS.items() for key in part.weights if name != "inception_v3"]
+COUNTED = [("resnet18", "IMAGENET1K_V1"), ("vit_b_16", "IMAGENET1K_V1"), ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")]
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [pytest.param(*pair, marks=[] if pair in COUNTED else pytest.mark.slow) for pair in WEIGHTS],
+    ids=str,
+)
+def test_with_the_options_of_its_weights_a_network_has_the_parameters_that_torchvision_counts(name, key):
+    found, due = counted(name, key)
+    assert found == due
+
+
+def published(root, name, state):
+    """The state under the file name of the network's own weights, but with its own hash, and the part that says so."""
+    part = PARTS[name]
+    own = next(iter(part.weights.values()))
+    torch.save(state, root / "draft")
+    prefix = hashlib.sha256((root / "draft").read_bytes()).hexdigest()[: len(own.sha256_prefix)]
+    file = own.file.replace(own.sha256_prefix, prefix)
+    (root / "weights").mkdir()
+    (root / "draft").rename(root / "weights" / file)
+    said = dataclasses.replace(own, file=file, sha256_prefix=prefix)
+    return dataclasses.replace(part, weights={"IMAGENET1K_V1": said}), said
+
+
+AS_PUBLISHED = {
+    "shufflenet_v2_x0_5": {},
+    "resnet18": {},
+    "mobilenet_v3_small": {},
+    "densenet121": {},
+    "googlenet": {"aux_logits": True, "init_weights": False},
+    "inception_v3": {"aux_logits": True, "init_weights": False},
+}
+FEW = ("shufflenet_v2_x0_5", "mobilenet_v3_small")
+
+
+def older(name, state):
+    """The state as files of that age have it: DenseNet's names with dots, no counts of batches."""
+    if name not in ("densenet121", "googlenet", "inception_v3"):
+        return state
+    dotted = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))([12])")
+    kept = {key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
+    return {dotted.sub(r"\1.\2", key): tensor for key, tensor in kept.items()}
+
+
+@pytest.mark.parametrize("name", cases(AS_PUBLISHED, FEW))
+def test_a_file_of_torchvisions_own_network_makes_ours_the_same_function(tmp_path, name):
+    torch.manual_seed(3)
+    theirs = models.get_model(name, num_classes=1000, **AS_PUBLISHED[name]).eval()
+    part, said = published(tmp_path, name, older(name, theirs.state_dict()))
+    path, sha256 = harness.published.find(said, root=tmp_path)
+    made = weights.build(part, (3, 96, 96), said, path, sha256=sha256).eval()
+    shown = images((3, 96, 96))
+    with torch.no_grad():
+        assert torch.equal(made(shown), theirs(shown))
+    assert made.get_submodule(part.head).weight.shape[0] == 1000
+
+
+def test_weights_of_a_sister_network_are_refused_by_their_tensors(tmp_path):
+    part, said = published(tmp_path, "shufflenet_v2_x0_5", models.shufflenet_v2_x1_0().state_dict())
+    with pytest.raises(PluginError, match=r"than 'shufflenet_v2_x0_5': shape of .* in place of \(\d+,?.* and \d+ more"):
+        weights.build(part, (3, 32, 32), said, tmp_path / "weights" / said.file)
+    with pytest.raises(PluginError, match=r"takes images of 3 channels, and .* not adapted"):
+        weights.build(part, (1, 28, 28), said, tmp_path / "weights" / said.file)
+
+
+def test_a_vision_transformer_needs_the_size_of_its_weights(tmp_path):
+    said = PARTS["vit_b_16"].weights["IMAGENET1K_V1"]
+    with pytest.raises(PluginError, match=r"vit_b_16-c867db91.pth fits model 'vit_b_16' with size = 224 only, got 0"):
+        weights.build(PARTS["vit_b_16"], (3, 224, 224), said, tmp_path)
 
 
 CHECKED = ("shufflenet_v2_x0_5", "squeezenet1_1", "mobilenet_v3_small")

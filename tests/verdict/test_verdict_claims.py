@@ -53,6 +53,7 @@ def judged(finals, *claims, curves=None, problems=("mnist-cnn",), metric=ACCURAC
     ]
     suite = SimpleNamespace(
         claims=claims,
+        source=None,
         settings=settings,
         question="?",
         tuning=SimpleNamespace(trials=0),

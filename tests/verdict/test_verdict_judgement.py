@@ -28,6 +28,7 @@ class FakeSuite:
     arms: tuple[str, ...] = ("sgd", "adam")
     problems: tuple[str, ...] = ("mnist",)
     question: str = "Which?"
+    source: Any = None
 
 
 @dataclass(frozen=True)

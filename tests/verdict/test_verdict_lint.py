@@ -20,6 +20,8 @@ class FakeSetting:
     problem: str
     arm: str
     values: dict[str, Any]
+    space: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
 
 
@@ -35,6 +37,9 @@ class FakeSuite:
     problems: tuple[str, ...] = ("mnist-cnn",)
     settings: tuple[FakeSetting, ...] = ()
     seed: int = 0
+    source: Any = None
+    question: str = "?"
+    arms: tuple[str, ...] = ("sgd", "adam")
 
 
 @dataclass
@@ -46,6 +51,8 @@ class Case:
     values: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    beside: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    reasons: dict[str, tuple[str, str]] = field(default_factory=dict)
     trials: int = 12
     paired_on: str = "split, order"
     hashes: dict[str, set[str]] = field(default_factory=dict)
@@ -56,8 +63,14 @@ class Case:
         values = {"sgd": kit.base, "adam": adam} | self.values
         finals = kit.finals(values, setting="tuned" if self.trials else "given")
         chosen = kit.compare(baseline="sgd", primary=("adam",), untuned=False, **self.chosen)
-        budget = {"epochs": 2, "steps": None, "train_examples": 6000}
-        settings = tuple(FakeSetting("mnist-cnn", arm, budget | self.budgets.get(arm, {})) for arm in values)
+        budget = {"dataset": "mnist", "model": "cnn", "epochs": 2, "steps": None, "train_examples": 6000}
+        settings = tuple(
+            FakeSetting("mnist-cnn", arm, budget | self.budgets.get(arm, {}), beside=self.beside.get(arm, ()))
+            for arm in values
+        )
+        for arm, (status, reason) in self.reasons.items():
+            mine = (finals["arm"] == arm) & (finals["status"] != "ok")
+            finals.loc[mine, ["status", "reason"]] = [status, reason]
         options = {k: v for k, v in dataclasses.asdict(chosen).items() if k not in ("metric", "baseline", "primary")}
         verdicts = kit.judge(finals, arms=("sgd", "adam"), trials=self.trials, paired_on=self.paired_on, **options)
         suite: Any = FakeSuite(chosen, FakeTuning(self.trials), settings=settings)
@@ -303,4 +316,181 @@ def test_h015_names_the_one_replicate_for_which_a_comparison_is_undecided(case):
 def test_h015_is_silent_for_undecided_comparisons(case):
     steps = np.array([0.04, -0.01, 0.03, -0.02, 0.001])
     case.values = {"adam": list(np.array(case.kit.base) + steps)}
+    assert case.codes() == []
+
+
+# H005 ----------------------------------------------------------------------------------------------------------------
+
+BELOW = (-0.030, -0.031, -0.029, -0.030, -0.032)
+
+
+def nested(case, steps, margin=0.01):
+    case.chosen = {"nested": (("sgd", "adam"),), "margin": margin}
+    case.values = {"adam": [b + d for b, d in zip(case.kit.base, steps, strict=True)]}
+
+
+def test_h005_a_general_arm_that_is_worse_than_what_it_contains(case):
+    nested(case, BELOW)
+    assert case.codes() == [("H005", "W")]
+    assert case.message() == "adam on mnist-cnn contains sgd as a special case, and is worse by 3.0 pp"
+
+
+@pytest.mark.parametrize(
+    ("steps", "margin"),
+    [(BELOW, 0.05), ((-0.03, 0.02, -0.01, 0.03, -0.02), 0.01), ((0.030, 0.031, 0.029, 0.030, 0.032), 0.01)],
+    ids=["within the margin", "noise", "better"],
+)
+def test_h005_is_silent_where_inclusion_holds(case, steps, margin):
+    nested(case, steps, margin)
+    assert "H005" not in [code for code, _ in case.codes()]
+
+
+def test_h005_asks_only_what_the_suite_declares(case):
+    nested(case, BELOW)
+    case.chosen = {"margin": 0.01}
+    assert case.codes() == []
+
+
+# H007 and runs that say nothing of an arm ----------------------------------------------------------------------------
+
+
+def test_h007_is_silent_for_strategies_without_meaning(case):
+    case.values = {"adam": [None] * 5}
+    case.reasons = {"adam": ("not_applicable", "the model has no norm layer")}
+    assert "H007" not in [code for code, _ in case.codes()]
+
+
+def test_h007_lists_runs_without_weights_to_start_from_as_such(case):
+    adam = [b + 0.05 + 0.001 * d for b, d in zip(case.kit.base, WORKED, strict=True)]
+    case.values = {"adam": [*adam[:4], None]}
+    case.reasons = {"adam": ("crashed", "source_failed: loss is nan")}
+    said = [remark.message for remark in case.remarks() if remark.code == "H007"]
+    assert said == ["1 run failed: adam on mnist-cnn (tuned): 1 without weights to start from"]
+
+
+# H022 ----------------------------------------------------------------------------------------------------------------
+
+
+def two(low, high, shift=0.0):
+    """Values of both arms, between these ends."""
+    steps = np.linspace(low, high, 5)
+    return {"sgd": list(steps), "adam": list(steps[::-1] + shift)}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (two(0.9901, 0.9995), "every arm is above 99 % on mnist-cnn, so it separates nothing"),
+        (two(0.085, 0.115), "no arm is further than 2 points from a guess on mnist-cnn, so it separates nothing"),
+    ],
+)
+def test_h022_a_problem_that_separates_nothing(case, values, message):
+    case.values = values
+    assert [(r.level, r.message) for r in case.remarks() if r.code == "H022"] == [("W", message)]
+
+
+@pytest.mark.parametrize("values", [two(0.985, 0.9949), two(0.10, 0.145), two(0.5, 0.6)], ids=str)
+def test_h022_is_silent_where_there_is_room(case, values):
+    case.values = values
+    assert "H022" not in [code for code, _ in case.codes()]
+
+
+def test_h022_counts_classes_where_they_are_recorded(case):
+    case.values = two(0.485, 0.515)
+    assert "H022" not in [code for code, _ in case.codes()]
+    case.tables = {"classes": classes(2)}
+    assert "H022" in [code for code, _ in case.codes()]
+
+
+def test_h022_is_silent_where_an_arm_never_finished(case):
+    case.values = {"sgd": [None] * 5, "adam": list(np.linspace(0.9901, 0.9995, 5))}
+    assert "H022" not in [code for code, _ in case.codes()]
+
+
+# H023 ----------------------------------------------------------------------------------------------------------------
+
+
+def classes(number):
+    return pd.DataFrame({"problem": "mnist-cnn", "class": range(number)})
+
+
+def labelled(case, **values):
+    case.tables = {"classes": classes(5)}
+    case.budgets = dict.fromkeys(("sgd", "adam"), {"train_examples": None, "validation_examples": 1000} | values)
+
+
+def test_h023_validation_has_more_labels_than_training(case):
+    labelled(case, labels_per_class=10)
+    assert case.codes() == [("H023", "N")]
+    assert case.message() == "1,000 labels validate and 50 train on mnist-cnn"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"labels_per_class": 200},
+        {"labels_per_class": "all"},
+        {"labels_per_class": 10, "validation_within": 0.2},
+        {"train_examples": 50},
+    ],
+    ids=str,
+)
+def test_h023_is_silent_for_other_budgets(case, values):
+    labelled(case, **values)
+    assert case.codes() == []
+
+
+# H024 ----------------------------------------------------------------------------------------------------------------
+
+
+def selections(**chosen):
+    """What both arms trained, by replicate."""
+    rows = [
+        {"phase": "final", "problem": "mnist-cnn", "arm": arm, "setting": "tuned", "status": "ok", "replicate": at}
+        | {"selection": one, "run_id": f"{arm}{at}"}
+        for arm, given in ({"sgd": ["a"] * 5, "adam": ["a"] * 5} | chosen).items()
+        for at, one in enumerate(given)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_h024_two_arms_that_train_the_same(case):
+    case.tables = {"runs": selections()}
+    case.budgets = {"sgd": {"strategy": {"use": "full"}}, "adam": {"strategy": {"use": "freeze", "last_k": "all"}}}
+    assert case.codes() == [("H024", "W")]
+    assert case.message() == (
+        "sgd and adam train the same on mnist-cnn: equal parameters at equal multiples of the rate"
+    )
+
+
+def test_h024_is_silent_where_one_replicate_trained_something_else(case):
+    case.tables = {"runs": selections(adam=["a", "a", "b", "a", "a"])}
+    assert case.codes() == []
+
+
+def test_h024_is_silent_where_nothing_is_known_of_what_was_trained(case):
+    case.tables = {"runs": selections(sgd=[None] * 5, adam=[None] * 5)}
+    assert case.codes() == []
+    case.tables = {"runs": selections().drop(columns="selection")}
+    assert case.codes() == []
+
+
+def test_h024_is_silent_where_arms_differ_in_something_else(case):
+    case.tables = {"runs": selections()}
+    case.budgets = {"adam": {"optimizer": {"use": "adam"}}}
+    assert case.codes() == []
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"adam": ("penalty",)},
+        {"sgd": ("prepare", "finish"), "adam": ("prepare", "finish")},
+        {"adam": ("start random",)},
+        {"adam": ("no decay",)},
+    ],
+    ids=str,
+)
+def test_h024_is_silent_where_a_strategy_does_more_than_choose_what_learns(case, beside):
+    case.tables, case.beside = {"runs": selections()}, beside
     assert case.codes() == []

@@ -1,0 +1,212 @@
+"""Networks that come from source runs: trained once, kept by id, shared, and made again where their file is gone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from harness.data import Subset, divide
+from harness.hookspecs import Splits
+
+MOVED: dict[str, Any] = {
+    "source": {"dataset": {"use": "clouds", "seed": 7}, "epochs": 1},
+    "problem.epochs": None,
+    "problem.steps": 6,
+    "problem.train_examples": None,
+    "problem.labels_per_class": 20,
+    "problem.batch_size": 10,
+    "problem.optimizer": "momentum",
+    "arms": {"strategy": ["full", "linear_probe", "scratch"]},
+    "tuning": {"trials": 1, "repeats": 1},
+    "compare.baseline": "full",
+    "compare.untuned": False,
+}
+RUNS = 3 + 3 * 3 * 2
+
+
+@pytest.fixture
+def moved(project):
+    return project.write(suite=MOVED)
+
+
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    found = [json.loads(path.read_text()) for path in sorted((folder / "runs").glob("*/*.json"))]
+    return {record["id"]: record for record in found}
+
+
+def sources(folder: Path) -> dict[str, dict[str, Any]]:
+    return {id: record for id, record in records(folder).items() if record["spec"]["phase"] == "source"}
+
+
+def outcomes(folder: Path) -> dict[str, Any]:
+    return {id: record["result"] for id, record in records(folder).items()}
+
+
+def test_source_runs_are_done_once_and_named_by_all_that_starts_from_them(moved):
+    said = moved.run("run", "suite.toml")
+    assert said.code == 0, said.err
+    assert f"{RUNS} of {RUNS} ok" in said.err
+    folder = moved.folder / "results" / "suite"
+    known = sources(folder)
+    assert len(known) == 3
+    finals = [r for r in records(folder).values() if r["spec"]["phase"] == "final"]
+    for record in finals:
+        started = record["spec"]["source"]
+        if record["spec"]["problem"]["strategy"]["use"] == "scratch":
+            assert started == {"start": "random"}
+        else:
+            assert started["run"] in known
+            kept = record["result"]["transfer"]
+            assert kept["source_run"] == started["run"]
+            assert kept["source_sha256"] == known[started["run"]]["result"]["weights_sha256"]
+    # Replicates are paired: all arms of one start from the same checkpoint.
+    starts = {(r["spec"]["seeds"]["split"], r["spec"]["source"].get("run")) for r in finals}
+    assert len([start for start in starts if start[1]]) == 3
+    assert moved.run("run", "suite.toml").err.startswith("nothing to run")
+
+
+def test_the_weights_of_a_file_are_those_that_its_run_ended_with(moved):
+    moved.run("run", "suite.toml")
+    folder = moved.folder / "results" / "suite"
+    for id, record in sources(folder).items():
+        state = load_file(folder / "weights" / f"{id}.safetensors")
+        assert {name: tuple(tensor.shape) for name, tensor in state.items()} == {
+            "0.weight": (8, 4),
+            "0.bias": (8,),
+            "2.weight": (2, 8),
+            "2.bias": (2,),
+        }
+        assert record["result"]["steps"] == 24  # 240 examples in batches of 10, the problem's
+
+
+def test_processes_give_the_records_that_one_process_gives(moved):
+    moved.run("run", "suite.toml")
+    one = outcomes(moved.folder / "results" / "suite")
+    said = moved.run_apart("run", "suite.toml", "--results", "results/two", "--executor", "process", "--workers", "2")
+    assert said.code == 0, said.err
+    assert outcomes(moved.folder / "results" / "two") == one
+
+
+def test_a_new_arm_computes_no_source_again(moved):
+    moved.run("run", "suite.toml")
+    folder = moved.folder / "results" / "suite"
+    before = {id: record["sha256"] for id, record in records(folder).items()}
+    more = {**MOVED, "arms": {"strategy": ["full", "linear_probe", "scratch", "lp_ft"]}}
+    said = moved.write(suite=more).run("run", "suite.toml")
+    assert "6 runs done" in said.err, said.err
+    after = records(folder)
+    assert {id: after[id]["sha256"] for id in before} == before
+
+
+def test_a_suite_beside_takes_the_weights_over(moved):
+    moved.run("run", "suite.toml")
+    other = {**MOVED, "arms": {"strategy": ["full", "linear_probe", "scratch"]}, "problem.steps": 4}
+    said = moved.write(name="other.toml", suite=other).run("run", "other.toml")
+    assert said.code == 0, said.err
+    first, second = (sources(moved.folder / "results" / name) for name in ("suite", "other"))
+    assert first == second
+    assert f"{RUNS - 3} runs done" in said.err
+
+
+@pytest.mark.parametrize("damage", ["remove", "alter"])
+def test_weights_that_are_gone_are_made_again_when_something_needs_them(moved, damage):
+    moved.run("run", "suite.toml")
+    folder = moved.folder / "results" / "suite"
+    id = sorted(sources(folder))[0]
+    path = folder / "weights" / f"{id}.safetensors"
+    whole = path.read_bytes()
+    path.unlink() if damage == "remove" else path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert moved.run("run", "suite.toml").err.startswith("nothing to run")
+    more = {**MOVED, "arms": {"strategy": ["full", "linear_probe", "scratch", "lp_ft"]}}
+    said = moved.write(suite=more).run("run", "suite.toml")
+    assert said.code == 0, said.err
+    assert "7 runs done" in said.err
+    assert path.read_bytes() == whole
+    assert "missing or altered" in "".join(p.read_text() for p in (folder / "quarantine").glob(f"{id}*.reason"))
+
+
+def test_what_starts_from_a_failed_source_is_crashed_with_the_reason(moved):
+    broken = {**MOVED, "source": {**MOVED["source"], "optimizer": {"use": "momentum", "lr": 1e30}}}
+    said = moved.write(suite=broken).run("run", "suite.toml")
+    assert said.code == 1, said.err
+    results = [
+        (r["spec"]["phase"], r["result"]["status"]) for r in records(moved.folder / "results" / "suite").values()
+    ]
+    assert results.count(("source", "diverged")) == 3
+    assert results.count(("tune", "crashed")) == 6  # of scratch none
+    reasons = {
+        r["result"]["reason"].partition(": the")[0]
+        for r in records(moved.folder / "results" / "suite").values()
+        if r["result"]["status"] == "crashed"
+    }
+    assert reasons == {"source_failed: diverged"}
+
+
+def test_a_strategy_without_a_meaning_is_a_row_and_no_failure(moved):
+    more = {**MOVED, "arms": {"strategy": ["full", "linear_probe", "scratch", "norm_only"]}, "tuning.trials": 3}
+    said = moved.write(suite=more).run("run", "suite.toml")
+    assert said.code == 0, said.err
+    assert "12 not applicable, 0 failed, 0 missing" in said.err
+    table = (moved.folder / "results" / "suite" / "tables" / "runs.csv").read_text().splitlines()
+    assert sum(",not_applicable," in line for line in table) == 12
+    assert moved.run("run", "suite.toml").err.startswith("nothing to run")
+
+
+def test_a_source_of_another_shape_is_refused_before_anything_runs(moved):
+    text = (
+        (moved.folder / "plugins" / "tiny.py")
+        .read_text()
+        .replace("def clouds(root, *, noise", "def clouds(root, *, wide=4, noise")
+        .replace("torch.randn(n, 4,", "torch.randn(n, wide,")
+    )
+    moved.plugin("tiny", text)
+    other = {**MOVED, "source": {"dataset": {"use": "clouds", "wide": 5}, "epochs": 1}}
+    said = moved.write(suite=other).run("run", "suite.toml")
+    assert said.code == 2, said.err
+    assert (
+        "model 'line' does not fit the weights of its source: '0.weight' is (8, 5) in the source, (8, 4) here"
+        in said.err
+    )
+    assert not sources(moved.folder / "results" / "suite")
+
+
+def splits() -> Splits:
+    labels = torch.arange(120) % 3
+    return Splits(train=(torch.arange(120.0)[:, None], labels), test=(torch.zeros(3, 1), torch.arange(3)), classes=3)
+
+
+def images(subset: Subset | None, labels: int | str = 4, seed: int = 1) -> set[int]:
+    made = divide(
+        splits(),
+        seed=seed,
+        train=None,
+        validation=12,
+        with_test=False,
+        device=torch.device("cpu"),
+        labels_per_class=labels,
+        subset=subset,
+    )
+    held = {int(value) for chunk, _ in made.validation.chunks() for value in chunk[:, 0]}
+    used = {int(value) for chunk, _ in made.train.chunks() for value in chunk[:, 0]}
+    assert not held & used
+    return used
+
+
+def test_blocks_of_labels_share_no_example_and_budgets_are_nested_in_each():
+    blocks = [Subset(of=3, block=block) for block in range(3)]
+    for small, large in ((4, 12), (1, 4)):
+        for block in blocks:
+            assert images(block, small) < images(block, large)
+    assert all(len(images(block)) == 12 for block in blocks)
+    assert len(set.union(*(images(block, 12) for block in blocks))) == 3 * 36
+
+
+def test_a_budget_larger_than_a_block_is_cut_from_all_that_there_is_the_first_block_foremost():
+    first, last = Subset(of=3, block=0), Subset(of=3, block=2)
+    assert images(first, 13) == images(last, 13) > images(first, 12)
+    assert images(last, "all") == images(None, "all")
