@@ -44,6 +44,15 @@ def reseed(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
+def generators() -> list[Any]:
+    """The states of the global generators, to tell whether something drew from them."""
+    array: Any = np.random.get_state(legacy=True)
+    tensors = [torch.get_rng_state()]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        tensors += torch.cuda.get_rng_state_all()
+    return [random.getstate(), array[1].tobytes(), array[2:], *(state.numpy().tobytes() for state in tensors)]
+
+
 @contextlib.contextmanager
 def apart(seed: int) -> Iterator[None]:
     """Draws in the block come from `seed` and shift nothing outside it."""

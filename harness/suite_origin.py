@@ -85,7 +85,7 @@ def _has_weights(reading: Reading, model: PartInfo) -> bool:
     """Whether the model has published weights of that name; a mistake, if not."""
     path: Path = (*SOURCE, "weights")
     name, known = str(reading.source.at(path)), published.names(model)
-    if name not in known:
+    if name not in known and reading.source.at((*SOURCE, "dataset")) is MISSING:
         message = f"[source] weights: model '{model.name}' has no weights named {quote(name)}"
         place, allowed = reading.source.value(path), few_names(name, known) if known else "none: it has no such weights"
         reading.add("unknown-name", message, place, allowed=allowed, help=did_you_mean(name, known))

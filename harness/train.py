@@ -29,6 +29,7 @@ from harness.device import Clocks, Laps, apart, reseed
 from harness.feed import Budget, Examples, Pair, batches
 from harness.hookspecs import Augmentation, Metric, NotApplicable, Predictions, Splits
 from harness.penalties import penalties, penalty_value
+from harness.prefix import Prefix
 from harness.registry import load_part
 from harness.returned import BadOutput, Diverged, as_number, as_scalar, check_finite
 from harness.source import Source, fit_state
@@ -209,6 +210,7 @@ class Training:
             self.measures = transfer_measures.Measures(self.transfer)
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: Any = None
+        self.prefix: Prefix | None = None
         self._resumed: Mapping[str, Any] | None = None
 
     def _build_model(self) -> nn.Module:
@@ -272,6 +274,8 @@ class Training:
                 continue  # a phase that is skipped still leaves behind what the strategy keeps of it
             step = self._stepper(phase)
             self._restore_optimizer()
+            phase.train_mode()
+            self.prefix = Prefix.of(phase)
             while self.step < phase.end and not self.stopped:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(step, itertools.islice(batch_indices, stop - self.step), phase)
@@ -396,13 +400,15 @@ class Training:
 
     def _evaluate(self, split: str, examples: Examples) -> dict[str, float]:
         """All metrics over a whole split, in evaluation mode."""
-        return self._note(split, *self._outputs(examples))
+        return self._note(split, *self._outputs(examples, self.prefix))
 
-    def _outputs(self, examples: Examples) -> Pair:
+    def _outputs(self, examples: Examples, prefix: Prefix | None = None) -> Pair:
         """Outputs (N, K) and targets (N, ...) of a whole split, in evaluation mode."""
         self.model.eval()
         with torch.inference_mode(), self._autocast():
-            scored: list[Pair] = [(self.model(inputs).float(), targets) for inputs, targets in examples.chunks()]
+            found = ((self.model(inputs), targets) for inputs, targets in examples.chunks())
+            pairs = found if prefix is None else prefix.scored(examples)
+            scored: list[Pair] = [(outputs.float(), targets) for outputs, targets in pairs]
         outputs, targets = (torch.cat(pieces) for pieces in zip(*scored, strict=True))
         return outputs, targets
 

@@ -288,13 +288,15 @@ def test_every_python_example_is_python(page, text):
 
 
 PLUGINS = [(page, text) for page, text in PYTHON if "hookimpl" in text]
+COMPARED = {"optimizer": "sgd", "strategy": "full"}
+"""Kinds of part that the pages show how to write, and the built-in one that the example is compared with."""
 
 
 @pytest.mark.parametrize(("page", "text"), PLUGINS, ids=label)
 def test_every_plugin_of_the_pages_is_found_and_runs(page, text, look_for_parts):
-    project, names = look_for_parts(text)
-    assert len(names) == 1
-    changes = {"arms.optimizer": ["sgd", *names], "tuning": None, "compare.replicates": 1}
+    project, ((kind, name),) = look_for_parts(text)
+    arms = {f"arms.{kind}": [COMPARED[kind], name], "compare.baseline": COMPARED[kind]}
+    changes = {"arms.optimizer": None, **arms, "tuning": None, "compare.replicates": 1}
     result = project.write(suite=changes).run("run", "suite.toml")
     assert result.code == 0, result.err
     assert "2 of 2 ok" in result.err
@@ -302,12 +304,12 @@ def test_every_plugin_of_the_pages_is_found_and_runs(page, text, look_for_parts)
 
 @pytest.fixture
 def look_for_parts(project):
-    """Put a plugin into the folder; returns the project and the names of the optimizers that it adds."""
+    """Put a plugin into the folder; returns the project and kind and name of each part that it adds."""
 
-    def add(text: str) -> tuple[Any, list[str]]:
-        found = project.plugin("example", text).run("list", "optimizers", "--json").json()
+    def add(text: str) -> tuple[Any, list[tuple[str, str]]]:
+        found = project.plugin("example", text).run("list", "--json").json()
         assert found["broken"] == []
-        return project, [part["name"] for part in found["parts"] if part["origin"]["module"] == "example"]
+        return project, [(p["kind"], p["name"]) for p in found["parts"] if p["origin"]["module"] == "example"]
 
     return add
 

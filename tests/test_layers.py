@@ -20,7 +20,7 @@ TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
     "augment.py", "blocks.py", "data.py", "details.py", "device.py", "feed.py", "forgetting.py", "heads.py", "modes.py",
-    "outline.py", "penalties.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "source.py",
+    "outline.py", "penalties.py", "prefix.py", "probe.py", "returned.py", "selection.py", "snapshot.py", "source.py",
     "strategies.py", "train.py", "transfer_measures.py", "weights.py",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
@@ -71,8 +71,8 @@ LAYERS = (
     ("plan.py", "fitting.py", "sizes.py"),
     (
         "asking.py", "tune.py", "source.py", "weights.py", "blocks.py", "heads.py", "modes.py", "selection.py",
-        "strategies.py", "data.py", "details.py", "forgetting.py", "transfer_measures.py", "train.py", "probe.py",
-        "outline.py", "execute/",
+        "strategies.py", "data.py", "details.py", "forgetting.py", "prefix.py", "transfer_measures.py", "train.py",
+        "probe.py", "outline.py", "execute/",
     ),
     ("sources.py", "coordinator.py"),
     ("columns.py", "per_class.py", "tables.py", "datapackage.py", "verdict/", "report/"),

@@ -647,6 +647,23 @@ def spoil_head(t):
     t.model[-1].bias.data.fill_(math.nan)
 
 
+def draw_globally(t):
+    t.memo["noise"] = torch.rand(1)
+
+
+def move_a_held_norm(t):
+    t.model[1].running_mean.add_(1)
+    return torch.zeros((), requires_grad=True)
+
+
+def leave_a_parametrization(t):
+    nn.utils.parametrizations.weight_norm(t.model[0])
+
+
+def keep_only_a_new_head(t):
+    return [Phase(lambda p: 1.0 if p.head and t.new_head else None)]
+
+
 RATE = {"defaults": {"rate": 1.0}, "space": {"rate": Float(-1.0, 1.0)}}
 
 
@@ -661,6 +678,16 @@ RATE = {"defaults": {"rate": 1.0}, "space": {"rate": Float(-1.0, 1.0)}}
         (head_only, {"penalty": lambda t: torch.zeros(())}, "the penalty can be back-propagated", "RuntimeError"),
         (head_only, {"penalty": thaw_by_hand}, "what is frozen stays as it is, here 0.weight", "a difference of"),
         (spread, {}, "two runs are equal", "a difference of"),
+        (
+            head_only,
+            {"penalty": move_a_held_norm},
+            "what is frozen stays as it is, here 1.running_mean",
+            "a difference",
+        ),
+        (head_only, {"prepare": draw_globally}, "draws from transfer.generator and not from torch's global one", ""),
+        (head_only, {"finish": draw_globally}, "draws from transfer.generator and not from torch's global one", ""),
+        (head_only, {"prepare": leave_a_parametrization}, "is merged or removed by finish", "no 0.weight"),
+        (keep_only_a_new_head, {}, "is prepared", "nothing would train"),
         (head_only, {"finish": lambda t: 1 / 0}, "finishes", "ZeroDivisionError"),
         (head_only, {"finish": widen_outputs}, "the network keeps the shape of its outputs", "(8, 5)"),
         (head_only, {"finish": spoil_head}, "outputs are finite after training", "nan"),

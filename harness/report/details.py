@@ -123,8 +123,8 @@ def optimism(view: View) -> Table | None:
             )
         )
     return table(
-        "Optimism: validation value of the winning trial minus that of the final run with the same setting "
-        "and fresh seeds. The best of several trials always looks better than it is.",
+        "Optimism: by how much the validation value of the winning trial is better than that of the final run with the "
+        "same setting and fresh seeds. The best of several trials always looks better than it is.",
         columns,
         rows,
     )

@@ -73,8 +73,10 @@ def over(view: View) -> list[Chart]:
 
 def _chart(view: View, number: int, one: Series) -> Chart | None:
     frame = over_frame(view, one)
+    if frame.empty:
+        return None
     words, what = view.measure.words, AXES[one.axis].partition(" (")[0]
-    sizes = sorted({int(n) for n in frame["n"]}) or [0]
+    sizes = sorted({int(n) for n in frame["n"]})
     n = count(sizes[0], "replicate") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
     scale = scale_of(view.measure, frame[["mean", "lo", "hi"]].to_numpy(float).ravel())
     dashed = [arm for arm in view.arms if _from_scratch(view, arm)]

@@ -35,7 +35,8 @@ def roc(view: View, problem: str) -> Chart | None:
     thick = "the thick line is their mean" if classes or frame.empty else _thick(view, problem)
     n = count(len(view.details(problem, arm, "roc")), "replicate")
     said = f"{thin}{named}{thick}, at equal false positive rates over n = {n} of {arm} ({view.main_setting})."
-    interval = ", that of the mean with its t-interval" if bool(frame["lo"].notna().any()) else ""
+    that = "that of the mean " if classes else ""
+    interval = f", {that}with its t-interval" if bool(frame["lo"].notna().any()) else ""
     zoom = " The right panel is the upper left corner of the left one." if _corner(frame) else ""
     return chart(
         _draw,

@@ -52,7 +52,7 @@ def difference_axis(measure: Measure) -> str:
 
 def no_unit(measure: Measure) -> str:
     """What stands for the unit of a metric that has none: a loss is a mean over examples."""
-    known = {"loss": "per example", "mse": "squared target", "mae": "target's unit"}
+    known = {"loss": "per example", "mse": "target's unit squared", "mae": "target's unit"}
     return known.get(measure.name, "no unit")
 
 

@@ -1,14 +1,17 @@
-"""Checks of strategies, on a small network with norm layers and dropout."""
+"""Checks of strategies, on small networks with norm layers and dropout."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from harness import strategies
+from harness.heads import NewHead
 from harness.hookspecs import NotApplicable, Strategy
 from harness.testing.case import Case, Options
 
@@ -16,55 +19,88 @@ State = dict[str, torch.Tensor]
 
 
 def check_strategy(part: Strategy, *, steps: int = 24, options: Options = None) -> None:
-    """Phases, frozen tensors and reproducibility of a strategy on a small network with norm layers and dropout.
+    """Phases, frozen tensors, norms, draws and reproducibility of a strategy on small networks.
 
-    A strategy that is not applicable to that network conforms.
+    They have norm layers and dropout, and a new head, a kept one, or random weights and no norm layer. A strategy that
+    is not applicable to a network conforms.
 
     Raises:
         NonConforming: the first rule that the part breaks.
     """
     case = Case(part, options)
     with case.examined():
-        try:
-            first, second = (_transfer(case, steps, case.options) for _ in range(2))
-            for ends in case.ends():
+        _check_twice(case, steps)
+        for ends in case.ends():
+            with contextlib.suppress(NotApplicable):
                 _transfer(case, steps, ends)
-        except NotApplicable:
-            return
+        for network in (_Network(head="keep"), _Network(head="zeros"), _Network(norms=False)):
+            with contextlib.suppress(NotApplicable):
+                _transfer(case, max(steps // 4, 6), case.options, network)
+
+
+def _check_twice(case: Case, steps: int) -> None:
+    with contextlib.suppress(NotApplicable):
+        (first, chosen), (second, again) = (_transfer(case, steps, case.options) for _ in range(2))
         for name in first:
             case.same(first[name], second[name], f"two runs are equal, here at {name}")
+        case.require(chosen == again, "two runs select the same", f"{chosen[:12]} and {again[:12]}")
 
 
-def _transfer(case: Case, steps: int, options: Mapping[str, Any]) -> State:
-    """The network's state after training it by the strategy."""
+@dataclass(frozen=True)
+class _Network:
+    """A small network of 3 outputs on its way to a new problem."""
+
+    head: str | None = None
+    """How its head begins; None: as it is."""
+    norms: bool = True
+
+    def build(self) -> nn.Module:
+        def stage(before: int, after: int) -> list[nn.Module]:
+            norm = [nn.BatchNorm2d(after)] if self.norms else []
+            return [nn.Conv2d(before, after, 3, padding=1), *norm, nn.ReLU(), nn.Dropout(0.2)]
+
+        backbone = [*stage(2, 4), *stage(4, 4), *stage(4, 6), *stage(6, 6)]
+        return nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+
+
+def _transfer(case: Case, steps: int, options: Mapping[str, Any], network: _Network | None = None) -> tuple[State, str]:
+    """The network's state after training it by the strategy, and the hash of what was selected."""
     assert isinstance(case.part, Strategy)
+    network = network or _Network()
     torch.manual_seed(0)
-    model = _small_network()
+    model = network.build()
     inputs, targets = torch.randn(8, 2, 8, 8), torch.arange(8) % 3
     generator = torch.Generator().manual_seed(1)
+    head = None if network.head is None else NewHead(3, network.head, torch.Generator().manual_seed(2))
     settings = {"input_example": inputs[:1], "steps": steps, "options": options, "generator": generator}
-    transfer: strategies.Transfer = case.run("is prepared", strategies.prepare, case.part, model, **settings)
+    own = {**settings, "new_head": head}
+    transfer: strategies.Transfer = _quietly(case, "is prepared", strategies.prepare, case.part, model, **own)
     for phase in transfer.begin():
         _train_phase(case, phase, lambda: nn.functional.cross_entropy(model(inputs), targets))
-    case.run("finishes", transfer.end)
+    _quietly(case, "finishes", transfer.end)
     found = case.run("the network still runs", model.eval(), inputs)
     case.require(found.shape == (8, 3), "the network keeps the shape of its outputs", str(tuple(found.shape)))
     case.finite(found, "outputs are finite after training")
-    return dict(model.state_dict())
+    case.same(found, model(inputs), "evaluation mode gives the same outputs twice")
+    missing = sorted(set(transfer.start) - set(model.state_dict()))
+    case.require(not missing, "what it puts on weights is merged or removed by finish", f"no {', '.join(missing[:3])}")
+    return dict(model.state_dict()), transfer.selection
 
 
-def _small_network() -> nn.Module:
-    def stage(before: int, after: int) -> list[nn.Module]:
-        return [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.Dropout(0.2)]
-
-    backbone = [*stage(2, 4), *stage(4, 4), *stage(4, 6), *stage(6, 6)]
-    return nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
+def _quietly(case: Case, rule: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What the function returns, if it drew from nothing but the strategy's own generator."""
+    before = torch.get_rng_state()
+    returned = case.run(rule, function, *args, **kwargs)
+    same = torch.equal(before, torch.get_rng_state())
+    case.require(same, "draws from transfer.generator and not from torch's global one", "another state")
+    return returned
 
 
 def _train_phase(case: Case, phase: strategies.RunningPhase, loss: Callable[[], torch.Tensor]) -> None:
     transfer = phase.transfer
-    frozen = [p for p in transfer.parameters() if p.name not in phase.multipliers]
-    before = [parameter.tensor.detach().clone() for parameter in frozen]
+    frozen: State = {p.name: p.tensor for p in transfer.parameters() if p.name not in phase.multipliers}
+    frozen |= _held_buffers(phase)
+    before = {name: tensor.detach().clone() for name, tensor in frozen.items()}
     hyperparameters: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.1}
     optimizer = torch.optim.SGD(phase.groups(hyperparameters), **hyperparameters)
     phase.adopt(optimizer)
@@ -75,5 +111,14 @@ def _train_phase(case: Case, phase: strategies.RunningPhase, loss: Callable[[], 
         if transfer.penalty is not None:
             case.run("the penalty can be back-propagated", lambda penalty: penalty().backward(), transfer.penalty)
         optimizer.step()
-    for parameter, tensor in zip(frozen, before, strict=True):
-        case.same(parameter.tensor, tensor, f"what is frozen stays as it is, here {parameter.name}")
+    for name, tensor in frozen.items():
+        case.same(tensor, before[name], f"what is frozen stays as it is, here {name}")
+
+
+def _held_buffers(phase: strategies.RunningPhase) -> State:
+    """Buffers of the layers that stay in evaluation mode, by name."""
+    return {
+        f"{path}.{name}": buffer
+        for path, module in phase.held.items()
+        for name, buffer in module.named_buffers(recurse=False)
+    }

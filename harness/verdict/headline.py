@@ -305,8 +305,8 @@ class _Answer:
         if len(self.primary) > SPELLED_OUT:
             ends = [(verdict.lo or 0.0, verdict.hi or 0.0) for verdict in group]
             lo, hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
-            worst, best = (f"{self.metric.roughly(abs(end))} {self._way(end)}" for end in (lo, hi))
-            return f"{worst} to {best}"
+            lowest, highest = sorted((lo, hi), key=lambda end: end * self.metric.sign)
+            return " to ".join(f"{self.metric.roughly(abs(end))} {self._way(end)}" for end in (lowest, highest))
         return listed([self._range(verdict) + self._label(verdict, group) for verdict in group], "or from")
 
     def _range(self, verdict: Verdict) -> str:
@@ -317,8 +317,8 @@ class _Answer:
             low, high = sorted((abs(verdict.lo), abs(verdict.hi)))
             unit = f" {self.metric.difference_unit}".rstrip()
             return f"{self.metric.span(low, high, places)}{unit} {self._way(verdict.lo + verdict.hi)}"
-        ends = [f"{self.metric.difference(abs(end), places)} {self._way(end)}" for end in (verdict.lo, verdict.hi)]
-        return f"{ends[0]} to {ends[1]}"
+        ends = sorted((verdict.lo, verdict.hi), key=lambda end: end * self.metric.sign)
+        return " to ".join(f"{self.metric.difference(abs(end), places)} {self._way(end)}" for end in ends)
 
 
 def _verb(group: Sequence[Verdict]) -> str:

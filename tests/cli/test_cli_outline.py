@@ -64,7 +64,7 @@ import harness
 from torch import nn
 
 def normed(input_shape, outputs):
-    layers = [nn.Linear(input_shape[0], 6), nn.BatchNorm1d(6), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, outputs)]
+    layers = nn.Linear(input_shape[0], 6), nn.BatchNorm1d(6), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, outputs)
     return nn.Sequential(*layers)
 
 @harness.hookimpl

@@ -373,7 +373,7 @@ def test_metric_without_unit_says_what_its_number_is() -> None:
     assert figure.axes[0].get_xlabel() == "difference in test loss (per example)"
     assert "mean [95 % interval]" in [text.get_text() for text in figure.axes[0].texts]
     assert value_axis(Measure("f1", "maximize"), "test") == "test F1 (no unit)"
-    assert value_axis(Measure("mse", "minimize"), "test") == "test MSE (squared target)"
+    assert value_axis(Measure("mse", "minimize"), "test") == "test MSE (target's unit squared)"
     assert value_axis(Measure("mae", "minimize")) == "MAE (target's unit)"
 
 

@@ -81,6 +81,13 @@ def test_a_minimised_metric_is_lower_when_it_is_better(kit):
     assert "adam is better than sgd: test loss 0.100 nats (0.075 to 0.125) lower" in text
 
 
+def test_what_fits_an_undecided_comparison_goes_from_lower_to_higher_whichever_is_better(kit):
+    values = {"sgd": [0.30, 0.31, 0.32], "adam": [0.31, 0.30, 0.34]}  # 0.02 / 3 higher, on average
+    text = line(kit, kit.finals(values, metric=kit.loss), ("sgd", "adam"), metric=kit.loss, replicates=3)
+    # 0.00667 -+ 4.303 x 0.01528 / sqrt(3)
+    assert "a test loss anywhere from 0.031 nats lower to 0.045 nats higher fits these runs" in text
+
+
 def test_the_best_arm_is_named_with_its_interval_to_every_other(kit):
     text = one(kit, {"adam": 0.03, "lion": 0.0}, margin=0.002)
     assert text.startswith(
