@@ -13,7 +13,8 @@ from harness import device as device_module
 from harness import published, registry, train
 from harness import weights as weights_module
 from harness.catalog import Origin
-from harness.hookspecs import Splits
+from harness.feed import Budget
+from harness.hookspecs import Schedule, Splits
 from harness.source import Source
 from harness.source import published as published_source
 from harness.spec import STREAMS
@@ -22,6 +23,8 @@ _STEPS, _WARM_UP = 30, 3
 _BUILT_FOR = 1000
 """Steps that no strategy has more phases than."""
 _SECONDS = 1.5
+_LONGEST = 50_000
+"""Steps after which a schedule is no longer watched."""
 _EVALUATED = 2000
 _seen: dict[str, Splits] = {}
 
@@ -79,6 +82,7 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("fold", "subset"):
         payload.pop(name, None)
     parts = train.Parts.load(payload, origins)
+    check_schedule(question["payload"]["problem"], parts.schedule, size=data_module.size(splits.train))
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
     try:
@@ -92,6 +96,35 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
     except (Exception, SystemExit):
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
+
+
+def check_schedule(problem: Mapping[str, Any], schedule: Schedule, *, size: int) -> None:
+    """Refuse a schedule that leaves the rate as it is from the first step of the budget to the last.
+
+    Not so where there is no scheduler, as of `constant`, where it follows a metric, and where the size of the training
+    set is known only later.
+
+    Raises:
+        ValueError: milestones, say, that all lie beyond the budget.
+    """
+    later = ("labels_per_class", "folds", "validation_within")
+    if schedule.watches is not None or any(problem.get(name) for name in later):
+        return
+    examples = problem["train_examples"] or size - problem["validation_examples"]
+    budget = Budget.of(problem, max(1, examples))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    options = {name: value for name, value in problem["schedule"].items() if name != "use"}
+    scheduler = schedule.build(optimizer, budget.steps, budget.steps_per_epoch, **options)
+    first = optimizer.param_groups[0]["lr"]
+    for _ in range(min(budget.steps, _LONGEST)):
+        if scheduler is None or optimizer.param_groups[0]["lr"] != first:
+            return
+        optimizer.step()
+        scheduler.step()
+    if scheduler is not None and 1 < budget.steps < _LONGEST:
+        given = ", ".join(f"{name} = {value}" for name, value in options.items())
+        steps = f"{budget.steps} steps, {budget.steps_per_epoch} an epoch"
+        raise ValueError(f"schedule '{schedule.name}' ({given}) never changes the rate within the budget ({steps})")
 
 
 def _source(

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from harness import load
+from harness.feed import Budget
 from harness.registry import load_catalog, load_part
 from tests.conftest import Project
 
@@ -102,8 +103,25 @@ def test_row_cross_entropy_and_squared_error_with_its_half(catalog):
     assert squared(torch.tensor([[1.0], [4.0]]), torch.tensor([2.0, 2.0])).item() == pytest.approx((0.5 + 2.0) / 2)
 
 
-def test_row_sgd_momentum_adam_and_adamw(catalog):
-    assert {"sgd", "momentum", "adam", "adamw"} <= names(catalog, "optimizer")
+# Two steps from 1 along a gradient of 1 at rate 0.1. Momentum 0.9 goes 0.1 and 0.19; Adam's corrected moments are
+# 1 at every step of an equal gradient; AdamW takes 0.1 x 0.5 of the weight away before each.
+TWO_STEPS = {
+    "sgd": ({}, 1 - 0.1 - 0.1),
+    "momentum": ({"momentum": 0.9}, 1 - 0.1 - 0.19),
+    "adam": ({}, 1 - 0.1 - 0.1),
+    "adamw": ({"weight_decay": 0.5}, (0.95 - 0.1) * 0.95 - 0.1),
+}
+
+
+@pytest.mark.parametrize("name", TWO_STEPS)
+def test_row_sgd_momentum_adam_and_adamw_step_as_their_formulas_do(catalog, name):
+    options, expected = TWO_STEPS[name]
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = build(catalog, "optimizer", name)([{"params": [weight]}], lr=0.1, **options)
+    for _ in range(2):
+        weight.grad = torch.ones(1)
+        optimizer.step()
+    assert weight.item() == pytest.approx(expected, abs=1e-6)
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -152,6 +170,20 @@ def test_row_schedules_by_steps_and_by_epochs(catalog):
             schedule.step()
         assert rates[steps - 1] == 1.0
         assert rates[steps] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("name", ["multistep", "cosine", "plateau"])
+def test_row_the_other_schedules_lower_the_rate(catalog, name):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = build(catalog, "schedule", name)(optimizer, 40, 10)
+    for _ in range(30):
+        optimizer.step()
+        schedule.step(*([1.0] if name == "plateau" else []))
+    assert optimizer.param_groups[0]["lr"] < 0.2
+
+
+def test_row_an_epoch_ends_before_the_articles_code_prints_its_first_loss():
+    assert Budget.of({"batch_size": 64, "epochs": 2}, 60_000).steps_per_epoch == 938 < 2000
 
 
 # Against overfitting -------------------------------------------------------------------------------------------------
@@ -211,12 +243,15 @@ def test_row_accuracy_precision_recall_f1_and_auc_per_class_and_averaged_with_ma
 def test_row_cross_validation(project):
     results = run(project, problem__folds=3, compare__replicates=None, problem__train_examples=None)
     assert set(results.summary["unit"]) == {"fold"}
+    tested = table_of(project, "evaluations").query("split == 'test' and metric == 'accuracy'")["n_examples"]
+    # Every one of the 1,438 training examples is tested in one of the folds.
+    assert (len(tested), sum(tested)) == (3, 1438)
 
 
 def test_row_interpretability_shows_mistakes_and_saliency(project):
     run(project)
     details = [record["result"]["details"] for record in records(project)]
-    assert all(details)
+    assert all(detail["pictures"]["saliency"] for detail in details)
     figures = {path.stem for path in (project.folder / "results/suite/report/figures").glob("*.svg")}
     assert {"confusion", "mistakes"} <= figures
 
@@ -224,12 +259,19 @@ def test_row_interpretability_shows_mistakes_and_saliency(project):
 # Beyond --------------------------------------------------------------------------------------------------------------
 
 
-def test_row_freezing_and_full_fine_tuning_are_strategies(catalog):
-    assert {"full", "freeze"} <= names(catalog, "strategy")
+def test_row_freezing_trains_a_part_of_what_full_fine_tuning_trains(project):
+    run(project, arms={"strategy": ["full", {"use": "freeze", "last_k": 1}]}, compare__baseline="full")
+    runs = table_of(project, "runs").groupby("arm")["trainable_parameters"].agg(set)
+    # cnn: 4 x 9 + 4, then 4 x 4 x 4 to 8, then 8 to 10 outputs
+    head, whole = 8 * 10 + 10, (4 * 9 + 4) + (4 * 4 * 4 * 8 + 8) + (8 * 10 + 10)
+    assert sorted(runs) == [{head}, {whole}]
 
 
 def test_row_large_models_come_by_torchvisions_names(catalog):
     assert {"resnet18", "vgg11_bn", "vit_b_16", "convnext_tiny"} <= names(catalog, "model")
+    network = build(catalog, "model", "resnet18")((3, 32, 32), 10)
+    # He et al. 2016: 11,689,512 with 1,000 classes, whose layer has 513 parameters a class
+    assert sum(parameter.numel() for parameter in network.parameters()) == 11_689_512 - 990 * 513
 
 
 def test_row_a_regression_and_a_tabular_problem_run_by_the_same_command(project):
@@ -247,10 +289,30 @@ def test_row_a_regression_and_a_tabular_problem_run_by_the_same_command(project)
     assert "accuracy" not in set(results.summary["metric"])
 
 
+def test_row_a_table_of_measurements_runs_by_the_same_command(project):
+    changes = {
+        "problem__dataset": "breast_cancer",
+        "problem__model": {"use": "mlp", "hidden": [8]},
+        "problem__optimizer": {"use": "adam", "lr": 0.01},
+        "problem__validation_examples": 100,
+        "problem__epochs": 5,
+    }
+    results = run(project, **changes, problem__train_examples=200)
+    (mean,) = results.summary.query("metric == 'accuracy'")["mean"]
+    assert mean > 0.8  # 63 % are benign
+    assert set(table_of(project, "classes")["name"]) == {"malignant", "benign"}
+
+
 def test_row_distributed_training_is_an_executor(catalog):
-    assert "dask" in names(catalog, "executor")
+    # tests/execute/test_dask.py trains on a cluster.
+    assert "scheduler" in catalog.find("executor", "dask").options
 
 
 def test_row_notebooks_get_tables_and_a_page_and_editors_a_schema(project):
     results = run(project)
     assert "<table" in results._repr_html_()
+    assert set(results.runs["status"]) == {"ok"}
+    said = project.run("schema")
+    assert said.code == 0
+    assert '"mnist"' in json.dumps(said.json()["$defs"])
+    assert set(said.json()["properties"]) >= {"question", "problem", "arms", "tuning", "compare", "claim"}

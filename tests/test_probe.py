@@ -94,6 +94,34 @@ def test_fingerprints_follow_the_data(origin, tmp_path):
     assert one["train"] == by_hand.hexdigest()
 
 
+@pytest.mark.parametrize(
+    ("schedule", "budget", "refused"),
+    [
+        # 120 examples in batches of 30: 4 steps an epoch.
+        ({"use": "multistep", "milestones": [2, 3]}, {"epochs": 2}, True),
+        ({"use": "multistep", "milestones": [1, 9]}, {"epochs": 2}, False),
+        ({"use": "multistep", "milestones": []}, {"epochs": 2}, True),
+        ({"use": "step", "every": 8, "unit": "steps"}, {"epochs": 2}, True),
+        ({"use": "step", "every": 7, "unit": "steps"}, {"epochs": 2}, False),
+        ({"use": "step"}, {"epochs": None, "steps": 4}, True),
+        ({"use": "cosine"}, {"epochs": 2}, False),
+        ({"use": "plateau"}, {"epochs": 2}, False),
+        ({"use": "multistep", "milestones": [20]}, {"epochs": 2, "labels_per_class": 5}, False),
+    ],
+)
+def test_a_schedule_that_would_never_change_the_rate_is_refused_with_the_budget(
+    origin, tmp_path, schedule, budget, refused
+):
+    if not refused:
+        assert price(origin, tmp_path, schedule=schedule, **budget)["parameters"]
+        return
+    with pytest.raises(
+        ValueError, match=r"never changes the rate within the budget \([48] steps, 4 an epoch\)"
+    ) as said:
+        price(origin, tmp_path, schedule=schedule, **budget)
+    assert f"schedule '{schedule['use']}' (" in str(said.value)
+
+
 def test_a_data_set_is_loaded_once_for_all_questions(origin, tmp_path, monkeypatch):
     probe.data(question(origin, tmp_path))
     monkeypatch.setattr(probe.data_module, "load", None)

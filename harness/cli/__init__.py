@@ -62,6 +62,11 @@ _COMMANDS = {
         "show",
         "Show one part: its options with their defaults, what tuning searches, where it is published.",
     ),
+    "schema": (
+        "parts",
+        "schema",
+        "Print the JSON Schema of suites, with the names of the installed parts, for completion in an editor.",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""`list` and `show`: what a suite can name."""
+"""`list`, `show` and `schema`: what a suite can name."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
         click.echo(f"{plural(k)}\n{table(('name', *columns(k)), rows, indent=2)}\n")
     for broken in catalog.broken:
         click.echo(clean(f"broken plugin {broken}"), err=True)
+
+
+@click.command()
+@click.option(
+    "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
+)
+def schema(plugins: tuple[Path, ...]) -> None:
+    """Print the JSON Schema of suites, with the names of the installed parts, for completion in an editor."""
+    from harness.registry import load_catalog
+    from harness.suite import json_schema
+
+    print_json(json_schema(load_catalog(plugins)))
 
 
 def columns(kind: str) -> dict[str, Callable[[PartInfo], str]]:
