@@ -72,7 +72,7 @@ def test_label_budgets_are_an_axis_of_problems_with_a_curve_over_it(project):
     result = project.write(suite=changes).run("run", "suite.toml")
     assert result.code == 0, result.err
     figure = pd.read_csv(project.folder / "results/suite/report/figures/over-labels-per-class.csv")
-    assert figure[figure["arm"] == "sgd"]["x_text"].tolist() == ["15", "40", "all"]
+    assert figure[figure["arm"] == "sgd"]["x_text"].tolist() == ["15", "40", "all: 80"]
     assert set(figure["n"]) == {3}
     examples = {
         record["spec"]["problem"]["labels_per_class"]: record["result"]["examples"] for record in records(project)
