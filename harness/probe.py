@@ -107,7 +107,7 @@ def check_schedule(problem: Mapping[str, Any], schedule: Schedule, *, size: int)
     Raises:
         ValueError: milestones, say, that all lie beyond the budget.
     """
-    later = ("labels_per_class", "folds", "validation_within")
+    later = ("labels_per_class", "folds")
     if schedule.watches is not None or any(problem.get(name) for name in later):
         return
     examples = problem["train_examples"] or size - problem["validation_examples"]

@@ -141,13 +141,13 @@ def _checkpoints(view: View) -> str:
 
 
 def _validated(view: View) -> str:
-    """`1,000 examples, the same for all arms; more than the labels that train on few (50)`, or a share of them."""
+    """`1,000 examples, the same for all arms; more than the labels that train on few (50)`."""
     values = {setting.problem: setting.values for setting in view.suite.settings}
     sizes = list(dict.fromkeys(map(_of_validation, values.values())))
     beyond = []
     for problem in view.problems:
         labels, chosen = (values[problem].get(key) for key in ("labels_per_class", "validation_examples"))
-        known = isinstance(labels, int) and isinstance(chosen, int) and values[problem].get("validation_within") is None
+        known = isinstance(labels, int) and isinstance(chosen, int)
         trained = labels * len(view.class_names(problem)) if known else 0  # type: ignore[operator]
         beyond += [f"{problem} ({trained:,})"] if 0 < trained < chosen else []  # type: ignore[operator]
     more = [f"more than the labels that train on {listed(beyond)}"] if beyond else []
@@ -155,8 +155,6 @@ def _validated(view: View) -> str:
 
 
 def _of_validation(values: Mapping[str, Any]) -> str:
-    if (within := values.get("validation_within")) is not None:
-        return f"{100 * within:g} % of the labels of the budget, on all of which final runs train"
     return f"{values.get('validation_examples') or 0:,} examples, the same for all arms"
 
 

@@ -86,9 +86,9 @@ def validation_beyond_budget(evidence: Evidence) -> Iterator[Remark]:
         classes = evidence.classes(problem)
         if not (isinstance(labels, int) and isinstance(validation, int) and classes):
             continue
-        if values.get("validation_within") is None and validation > labels * classes:
+        if validation > labels * classes:
             message = f"{validation:,} labels validate and {labels * classes:,} train on {problem}"
-            remedy = "who has so few labels has no such validation set: validation_within takes a share of the budget"
+            remedy = "who has so few labels has no such validation set: lower validation_examples"
             yield Remark("H023", "N", message, remedy)
 
 

@@ -393,16 +393,6 @@ def test_published_weights_are_named_as_what_runs_start_from() -> None:
     )
 
 
-def test_a_share_of_the_budget_that_validates_is_said_as_such() -> None:
-    found = finetuned.findings(arms=FEW, budgets=ONE, trials=0)
-    settings = tuple(
-        dataclasses.replace(one, values={**one.values, "validation_within": 0.2}) for one in found.suite.settings
-    )
-    made = View(dataclasses.replace(found, suite=dataclasses.replace(found.suite, settings=settings)))
-    said = dict(prose.scope(made))["Validated on"]
-    assert said == "20 % of the labels of the budget, on all of which final runs train"
-
-
 def test_missing_controls_stand_in_the_scope() -> None:
     made = View(finetuned.findings(arms=("full", "lora"), budgets=ONE, trials=0, controls=False))
     said = dict(prose.scope(made))["Controls"]

@@ -430,7 +430,6 @@ def test_h023_validation_has_more_labels_than_training(case):
     [
         {"labels_per_class": 200},
         {"labels_per_class": "all"},
-        {"labels_per_class": 10, "validation_within": 0.2},
         {"train_examples": 50},
     ],
     ids=str,
