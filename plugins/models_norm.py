@@ -27,6 +27,8 @@ def cnn_bn(
 
     Ioffe & Szegedy 2015 (arXiv:1502.03167, section 3.2): between the convolution and its activation.
 
+    `channels`, `hidden`, `dropout` and `activation` are those of `cnn`.
+
     Raises:
         ValueError: as `cnn`.
     """

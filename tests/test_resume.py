@@ -190,6 +190,7 @@ def test_timings_go_on_where_they_were(tmp_path):
 SLOW = TINY.replace(
     "import harness\n",
     """import harness
+import sys
 import time
 from pathlib import Path
 
@@ -203,7 +204,8 @@ class Waiting(torch.optim.SGD):
 
     def step(self, closure=None):
         self.steps += 1
-        while self.steps == 11 and not (Path(__file__).parent / "go").exists():
+        priced = sys.argv[0].endswith("describe.py")
+        while self.steps == 11 and not priced and not (Path(__file__).parent / "go").exists():
             time.sleep(0.02)
         super().step(closure)
 

@@ -99,7 +99,9 @@ def _wait_for(condition, seconds=120):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_suite_goes_on_and_ends_as_an_uninterrupted_one(project, number, code):
     project.write(suite={"execution": {"executor": "process", "workers": 2}, "problem.epochs": 20})
     process = project.start("run", "suite.toml", start_new_session=True)

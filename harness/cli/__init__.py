@@ -60,7 +60,7 @@ _COMMANDS = {
     "show": (
         "parts",
         "show",
-        "Show one part: its options with their defaults, what tuning searches, where it is published.",
+        "Show one part: options with their defaults, what tuning searches, where it is published, published weights.",
     ),
     "schema": (
         "parts",

@@ -107,7 +107,7 @@ def _braced(names: Sequence[str]) -> str:
 @outline_options
 @json_option
 def show(name: str, plugins: tuple[Path, ...], as_json: bool, model: str | None, **wanted: Any) -> None:
-    """Show one part: its options with their defaults, what tuning searches, where it is published, published weights.
+    """Show one part: options with their defaults, what tuning searches, where it is published, published weights.
 
     Of several parts with one NAME all are shown; DISTRIBUTION:NAME picks one. For a strategy, --model shows the blocks
     of that network and what each phase trains of them.
