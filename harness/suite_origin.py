@@ -10,7 +10,7 @@ from harness import published, schema
 from harness.catalog import Origin, PartInfo, few_names
 from harness.diagnostics import quote
 from harness.hookspecs import Plain
-from harness.suite_parts import Parts, did_you_mean
+from harness.suite_parts import Chosen, Parts, did_you_mean
 from harness.suite_source import MISSING, Reading
 from harness.toml_scan import Path
 
@@ -75,10 +75,20 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
         return None
     found = {kind: parts.choose(kind, layers[kind]) for kind in schema.PART_KEYS}
     there = {kind: part for kind, part in found.items() if part is not None}
-    if len(there) < len(found):
+    if len(there) < len(found) or not _runs_by_itself(reading, there["schedule"], layers["schedule"]):
         return None
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in there.items()}
     return Origins(values | _numbers(reading), {kind: part.info.origin for kind, part in there.items()})
+
+
+def _runs_by_itself(reading: Reading, schedule: Chosen, layers: Sequence[Path]) -> bool:
+    """Whether the schedule follows no metric; a mistake, if it does: a source run keeps nothing for validation."""
+    if schedule.info.extra.get("watches") is None:
+        return True
+    message = f"[source] schedule: '{schedule.use}' follows a metric on validation, and source runs have none"
+    cure = 'write schedule = "constant" in [source], or another one that follows none'
+    reading.add("conflict", message, reading.source.value(layers[-1]), help=cure)
+    return False
 
 
 def _has_weights(reading: Reading, model: PartInfo) -> bool:

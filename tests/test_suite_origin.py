@@ -11,7 +11,7 @@ from harness.suite_origin import SuiteSource
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from suite_catalog import SHORT, mistake, read
+from suite_catalog import SHORT, at, mistake, read
 
 SOURCE = 'question = "?"\n[source]\ndataset = "fashion-mnist"\n'
 
@@ -96,6 +96,17 @@ def test_mistakes_in_a_source(tmp_path: Path, lines: list[str], compare: str, co
     found = mistake(tmp_path, moved(*lines, compare=compare))
     assert found.code == code
     assert says in found.message
+
+
+@pytest.mark.parametrize("where", ["source", "problem"])
+def test_a_schedule_that_follows_a_metric_is_refused_for_a_source_that_has_no_validation(tmp_path: Path, where) -> None:
+    line = 'schedule = "plateau"'
+    text = moved(line) if where == "source" else moved().replace("[compare]", f"{line}\n[compare]")
+    found = mistake(tmp_path, text)
+    assert found.message == "[source] schedule: 'plateau' follows a metric on validation, and source runs have none"
+    assert at(found)[0] == text.splitlines().index(line) + 1
+    if where == "problem":
+        assert read(tmp_path, text.replace("dataset", 'schedule = "constant"\ndataset', 1)).source is not None
 
 
 def test_a_source_without_data_is_refused(tmp_path: Path) -> None:
