@@ -37,6 +37,7 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
             "origins": {kind: str(origin) for kind, origin in s.origins.items()},
             "plugins": {kind: origin.sha256 for kind, origin in _origins(plan, s.problem, s.arm).items()},
             "space": {name: domain_to_plain(domain) for name, domain in s.space.items()},
+            **({} if s.source is None else {"source": s.source.values}),
             "data": dict(plan.facts[s.problem].fingerprints),
             "digest": digest(_template(plan, s.problem, s.arm, "final")),
         }
@@ -74,7 +75,7 @@ def _template(plan: Plan, problem: str, arm: str, phase: Any) -> dict[str, Any]:
 def _comparable(payload: Mapping[str, Any], space: Iterable[str]) -> dict[str, Any]:
     leaves = dict(_leaves(payload))
     tuned = {f"problem.{name}" for name in space}
-    of_a_run = ("seeds.", "prune", "fold.")
+    of_a_run = ("seeds.", "prune", "fold.", "subset.", "source.run")
     return {name: value for name, value in leaves.items() if name not in tuned and not name.startswith(of_a_run)}
 
 
@@ -123,6 +124,8 @@ def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -
         had = _comparable(spec, plan.settings[problem, arm].space)
         names = sorted(had.keys() | template.keys())
         differs = {n: (had.get(n), template.get(n)) for n in names if had.get(n) != template.get(n)}
+        if (started := spec.get("source", {}).get("run")) is not None and started not in plan.source_ids:
+            differs["source.run"] = (started, None)
         if not differs and (problem, arm, spec["seeds"]["split"]) in unfinished:
             return None
         found.append(Outside(record, _cause(differs), differs, (problem, arm)))
@@ -236,11 +239,12 @@ def _first_change(kept: Kept, plan: Plan, found: Sequence[Outside]) -> str:
     before = {(s["problem"], s["arm"]): s for s in kept.get("settings", ())}
     now = {(s["problem"], s["arm"]): s for s in _plain(described(plan)["settings"])}
     for key in before.keys() & now.keys():
-        for part in ("values", "space"):
-            old, new = dict(_leaves(before[key].get(part, {}))), dict(_leaves(now[key][part]))
+        for part in ("values", "space", "source"):
+            old, new = (dict(_leaves(one[key].get(part, {}))) for one in (before, now))
             for name in sorted(old.keys() | new.keys()):
                 if old.get(name) != new.get(name):
-                    return f"{name} was {_show(old.get(name))}, it is {_show(new.get(name))}"
+                    name_of = f"source.{name}" if part == "source" else name
+                    return f"{name_of} was {_show(old.get(name))}, it is {_show(new.get(name))}"
     asked, asks = kept.get("asked", {}), _plain(described(plan)["asked"])
     for name in asks:
         if name in asked and asked[name] != asks[name]:

@@ -273,6 +273,11 @@ class Plan:
                     found[request.spec.id] = request
         return found
 
+    @cached_property
+    def source_ids(self) -> frozenset[str]:
+        """Ids of all source runs of the plan."""
+        return frozenset(self.sources())
+
     def _make_source(self, source: Origins, checkpoint: int) -> Request:
         assert self.source_facts is not None
         dataset, model = source.values["dataset"], source.values["model"]
@@ -414,7 +419,7 @@ def _source_facts(suite: Suite, root: Path) -> DataFacts | None:
     source = next((setting.source for setting in suite.settings if setting.source is not None), None)
     if source is None or "dataset" not in source.values:
         return None
-    question = _data_question(source.values["dataset"], source.origins["dataset"], root)
+    question = source_question(source, root)
     (answered,) = registry.ask_cached([question])
     if isinstance(answered, child.Failed):
         registry.raise_failure(answered, f"{suite.path}: [source] dataset '{question['dataset']['use']}'")
@@ -457,6 +462,11 @@ def data_question(setting: Setting, root: Path) -> dict[str, Any]:
     return _data_question(setting.values["dataset"], setting.origins["dataset"], root)
 
 
+def source_question(source: Origins, root: Path) -> dict[str, Any]:
+    """The question whose answer is the `DataFacts` of what networks are trained on first."""
+    return _data_question(source.values["dataset"], source.origins["dataset"], root)
+
+
 def _data_question(dataset: Any, origin: Origin, root: Path) -> dict[str, Any]:
     return {"ask": "data", "dataset": dataset, "origin": origin.__dict__, "root": str(root)}
 
@@ -492,7 +502,8 @@ def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
     if request.source is None or plan.source_facts is None:
         return question
     facts = plan.source_facts
-    outputs = {"input_shape": list(facts.input_shape), "outputs": facts.outputs}
+    model = request.source.spec.payload["problem"]["model"]
+    outputs = {"input_shape": list(facts.input_shape), "outputs": facts.outputs, "model": model}
     return {**question, "payload": {**question["payload"], "source": {"start": "source"}}, "source": outputs}
 
 

@@ -139,7 +139,7 @@ def _source(
     if "weights" in question["source"]:
         return published_source(parts.model, tuple(shape), model, question["source"])
     there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
-    options = {name: value for name, value in model.items() if name != "use"}
+    options = {name: value for name, value in question["source"]["model"].items() if name != "use"}
     return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
 
 

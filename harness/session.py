@@ -19,7 +19,7 @@ from harness import going_on, registry
 from harness.catalog import Catalog
 from harness.errors import ResultsError, SuiteError
 from harness.locations import data_root, is_text
-from harness.plan import Plan, data_question, make
+from harness.plan import Plan, data_question, make, source_question
 from harness.spec import digest
 from harness.store import Record, Store, write_atomically
 from harness.suite import Setting, Suite, load
@@ -110,6 +110,8 @@ def forget_data(suite: Suite, root: Path) -> None:
     """Have the data looked at again by the next command."""
     for setting in suite.settings:
         registry.forget(data_question(setting, root))
+        if setting.source is not None and "dataset" in setting.source.values:
+            registry.forget(source_question(setting.source, root))
 
 
 def _check_path(results: Path) -> None:

@@ -63,6 +63,8 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
     if not asked(reading):
         return None
     layers: dict[str, tuple[Path, ...]] = {"model": _there(reading, *model, (*SOURCE, "model")), "strategy": ()}
+    if not _same_model(reading, parts, model, layers["model"]):
+        return None
     if reading.get((*SOURCE, "weights"), None):
         chosen = parts.choose("model", layers["model"])
         if chosen is None or not _has_weights(reading, chosen.info):
@@ -79,6 +81,17 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
         return None
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in there.items()}
     return Origins(values | _numbers(reading), {kind: part.info.origin for kind, part in there.items()})
+
+
+def _same_model(reading: Reading, parts: Parts, target: Sequence[Path], source: tuple[Path, ...]) -> bool:
+    """Whether both are one model, whatever its options; a mistake, if not: weights fit no other."""
+    here, there = parts.choose("model", tuple(target)), parts.choose("model", source)
+    if here is None or there is None or here.use == there.use:
+        return here is not None and there is not None
+    message = f"[source] model: '{there.use}' is trained, and its weights would go into '{here.use}'"
+    cure = "leave model out of [source], or give it options without 'use'"
+    reading.add("conflict", message, reading.source.value(source[-1]), help=cure)
+    return False
 
 
 def _runs_by_itself(reading: Reading, schedule: Chosen, layers: Sequence[Path]) -> bool:
@@ -138,8 +151,10 @@ def check(reading: Reading, settings: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _check_unused(reading: Reading) -> None:
-    for table in ("problem", "problems", "arms"):
-        path: Path = (table, "head_init")
+    arms = reading.get(("arm",), [])
+    tables: list[Path] = [("problem",), ("problems",), ("arms",)]
+    for table in (*tables, *(("arm", index) for index in range(len(arms)) if isinstance(arms, list))):
+        path: Path = (*table, "head_init")
         if reading.source.at(path) is not MISSING:
             message = "head_init without [source]: no head is replaced"
             reading.add("conflict", message, reading.source.key(path), help="write [source], or leave head_init out")

@@ -175,6 +175,30 @@ def test_a_source_of_another_shape_is_refused_before_anything_runs(moved):
     assert not sources(moved.folder / "results" / "suite")
 
 
+def test_the_options_of_a_source_model_are_held_against_the_problems_before_anything_runs(moved):
+    other = {**MOVED, "source": {**MOVED["source"], "model": {"width": 5}}}
+    said = moved.write(suite=other).run("run", "suite.toml")
+    assert said.code == 2, said.err
+    assert "'0.bias' is (5,) in the source, (8,) here" in said.err
+
+
+def test_going_on_after_a_kill_says_nothing_and_a_changed_source_is_said(moved):
+    two = {**MOVED, "tuning": {"trials": 2, "repeats": 2}}
+    moved.write(suite=two).run("run", "suite.toml")
+    folder = moved.folder / "results" / "suite"
+    final = next(
+        id for id, r in records(folder).items() if r["spec"]["phase"] == "tune" and r["spec"]["subset"]["block"] == 1
+    )
+    (folder / "runs" / final[:2] / f"{final}.json").unlink()
+    (folder / "plan.json").unlink()
+    again = moved.run("run", "suite.toml")
+    assert again.code == 0, again.err
+    assert "notice" not in again.err
+    changed = {**two, "source": {**MOVED["source"], "epochs": 2}}
+    said = moved.write(suite=changed).run("run", "suite.toml", "--set", "tuning.trials=1")
+    assert "the suite changed: source.epochs was 1, it is 2" in said.err
+
+
 def splits() -> Splits:
     labels = torch.arange(120) % 3
     return Splits(train=(torch.arange(120.0)[:, None], labels), test=(torch.zeros(3, 1), torch.arange(3)), classes=3)

@@ -132,6 +132,16 @@ def test_every_declared_way_to_draw_a_head_is_taken(tmp_path: Path, way: str) ->
     assert suite.settings[0].values["head_init"] == way
 
 
+def test_a_source_of_another_model_is_refused(tmp_path: Path) -> None:
+    found = mistake(tmp_path, moved('model = "mlp"'))
+    assert found.message == "[source] model: 'mlp' is trained, and its weights would go into 'cnn'"
+
+
+def test_a_new_head_of_an_arm_without_a_source_is_refused(tmp_path: Path) -> None:
+    arms = 'baseline = "a"\n[[arm]]\nname = "a"\n[[arm]]\nname = "b"\nhead_init = "zeros"\n'
+    assert mistake(tmp_path, SHORT + arms).message == "head_init without [source]: no head is replaced"
+
+
 def test_a_new_head_without_a_source_is_refused(tmp_path: Path) -> None:
     found = mistake(tmp_path, SHORT.replace("[compare]", 'head_init = "zeros"\n[compare]'))
     assert found.message == "head_init without [source]: no head is replaced"
