@@ -11,13 +11,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness import checkpoints, tune
+from harness import tune
 from harness.errors import DataError
 from harness.execute import Evaluator, Job, Outcome
-from harness.memo import Memo
 from harness.plan import Label, Plan, Request
 from harness.sources import Sources
 from harness.store import Record, Store, make_record
+from harness.train import checkpoints
+from harness.tune.memo import Memo
 
 NO_SETTING: Mapping[str, Any] = {
     "status": "error",

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from harness.feed import Examples
+from harness.train.feed import Examples
 
 MOST_CLASSES = 100
 """Up to so many classes there are a table of which was taken for which, areas and a mean curve."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness import toml
-from harness.catalog import PartInfo
 from harness.diagnostics import Mistake, Place
+from harness.registry.catalog import PartInfo
 from harness.suite import Setting, Suite
-from harness.toml_scan import Path
+from harness.toml.scan import Path
 
 if TYPE_CHECKING:
     from harness.plan import Plan

@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.catalog import Origin
 from harness.errors import ResultsError
 from harness.hookspecs import domain_to_plain
 from harness.plan import Label, Plan
+from harness.registry.catalog import Origin
 from harness.spec import SCHEMA, TRAINING, digest, run_seeds
 from harness.store import Record, Store
 

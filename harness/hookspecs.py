@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from harness.execute import Evaluator
-    from harness.selection import Parameter
     from harness.strategies import Transfer
+    from harness.strategies.selection import Parameter
 
 PROJECT = "harness"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from harness import strategies
-from harness.catalog import Origin
-from harness.heads import NewHead
 from harness.hookspecs import NotApplicable
 from harness.registry import load_part
-from harness.selection import Parameter
+from harness.registry.catalog import Origin
 from harness.strategies import RunningPhase, Transfer
+from harness.strategies.heads import NewHead
+from harness.strategies.selection import Parameter
 
 STEPS = 1000
 """Of the run that is asked about: shares of phases are read from it."""

@@ -13,14 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import child, fitting, pruning, published, registry, sizes
-from harness.catalog import Catalog, Origin, PartInfo
+from harness import fitting, pruning, published, registry, sizes
 from harness.diagnostics import MistakesError
 from harness.hookspecs import Task
 from harness.published import Found
+from harness.registry import child
+from harness.registry.catalog import Catalog, Origin, PartInfo
 from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec, digest, run_seeds, seed
 from harness.suite import Setting, Suite
-from harness.suite_origin import Origins
+from harness.suite.origin import Origins
 
 SettingName = Literal["tuned", "untuned", "given", "source"]
 ALWAYS_MEASURED = ("loss", "accuracy")

@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
-from harness import data as data_module
-from harness import device as device_module
-from harness import published, registry, train
-from harness import weights as weights_module
-from harness.catalog import Origin
-from harness.feed import Budget
+from harness import published, registry
 from harness.hookspecs import Schedule, Splits
-from harness.source import Source
-from harness.source import published as published_source
+from harness.registry.catalog import Origin
 from harness.spec import STREAMS
+from harness.strategies import weights as weights_module
+from harness.strategies.source import Source
+from harness.strategies.source import published as published_source
+from harness.train import data as data_module
+from harness.train import device as device_module
+from harness.train import loop as train
+from harness.train.feed import Budget
 
 _STEPS, _WARM_UP = 30, 3
 _BUILT_FOR = 1000

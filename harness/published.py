@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness import child, registry
-from harness.catalog import PartInfo, few_names, nearest
+from harness import registry
 from harness.errors import DataError, PluginError, ResultsError
 from harness.hookspecs import DEFAULT_WEIGHTS, Weights, weights_from_plain
 from harness.locations import may_download
+from harness.registry import child
+from harness.registry.catalog import PartInfo, few_names, nearest
 from harness.store import write_atomically
 
 FOLDER = "weights"

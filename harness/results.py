@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from harness import columns
 from harness.errors import ResultsError
 from harness.hookspecs import domain_from_plain
+from harness.tables import columns
 
 if TYPE_CHECKING:
     import optuna
@@ -99,7 +99,7 @@ class Results:
         return self._study(found.iloc[0])
 
     def _study(self, row: Mapping[str, Any]) -> optuna.Study:
-        from harness.asking import Told, rebuild
+        from harness.tune.asking import Told, rebuild
 
         space = {name: domain_from_plain(domain) for name, domain in json.loads(row["space"]).items()}
         trials, parameters = self.table("trials"), self.table("trial_parameters")

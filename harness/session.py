@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import going_on, registry
-from harness.catalog import Catalog
 from harness.errors import ResultsError, SuiteError
 from harness.locations import data_root, is_text
 from harness.plan import Plan, data_question, make, source_question
+from harness.registry.catalog import Catalog
 from harness.spec import digest
 from harness.store import Record, Store, write_atomically
 from harness.suite import Setting, Suite, load
@@ -259,7 +259,7 @@ def findings(session: Session, walk: Walk) -> Findings:
 
 def _details(plan: Plan, walk: Walk) -> dict[tuple[str, str, int], Mapping[str, Any]]:
     """What final runs of the main setting kept of the test set."""
-    from harness import per_class
+    from harness.tables import per_class
 
     labelled = ((entry.label, found) for entry, found in per_class.finals(walk))
     return {(at.problem, at.arm, at.replicate): found for at, found in labelled if at.setting == plan.given}
@@ -308,7 +308,7 @@ def _kind_and_name(setting: Setting, place: str) -> tuple[str, str]:
 def write_outputs(session: Session, walk: Walk) -> Findings:
     """Tables, data package and report on disk; returns what they say."""
     from harness import report
-    from harness.datapackage import write_tables
+    from harness.tables.datapackage import write_tables
 
     found = findings(session, walk)
     folder = session.store.folder

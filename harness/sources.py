@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.checkpoints import sha256_of
 from harness.plan import Plan, Request
 from harness.store import Record, Store, write_atomically
+from harness.train.checkpoints import sha256_of
 
 
 class Sources:

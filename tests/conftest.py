@@ -200,8 +200,8 @@ WILD = re.compile(r"\bos\b|sleep|exit|Exit|thread|signal|while True|print\(")
 
 def _ask_here(real: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     """`child.ask` without the seconds that a child takes to import torch: for plugins that are no test of the child."""
-    from harness import child, describe
     from harness.execute.serial import _unchanged_process
+    from harness.registry import child, describe
 
     def tame(question: Mapping[str, Any]) -> bool:
         origins = [question["origin"]] if "origin" in question else list(question["origins"].values())
@@ -234,7 +234,7 @@ def project(
     """An empty folder with the plugin `tiny` in `./plugins`, and the command line at hand."""
     monkeypatch.chdir(tmp_path)
     if request.path.name not in ("test_child.py", "test_registry.py", "test_cli_plugins.py"):
-        from harness import child
+        from harness.registry import child
 
         monkeypatch.setattr(child, "ask", _ask_here(child.ask))
     if request.node.get_closest_marker("draws") is None:

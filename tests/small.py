@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.catalog import Catalog, Origin, PartInfo
 from harness.execute import Job, Outcome
 from harness.hookspecs import Domain, Float
 from harness.plan import DataFacts, Plan
+from harness.registry.catalog import Catalog, Origin, PartInfo
 from harness.spec import digest
 from harness.suite import load
 from tests.conftest import SUITE, changed, to_toml

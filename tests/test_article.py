@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from harness import load
-from harness.feed import Budget
 from harness.registry import load_catalog, load_part
+from harness.train.feed import Budget
 from tests.conftest import Project
 
 SUITES = Path(__file__).parents[1] / "suites"

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from torch import nn
 
 from harness import details
-from harness.feed import Resident, Streamed
+from harness.train.feed import Resident, Streamed
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

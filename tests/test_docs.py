@@ -18,9 +18,9 @@ import pytest
 from pydantic_core import PydanticUndefined
 
 import harness
-from harness import schema
 from harness.cli import cli
 from harness.hookspecs import HOOKS, KINDS
+from harness.suite import schema
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {name: cli.get_command(None, name) for name in cli.list_commands(None)}

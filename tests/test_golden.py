@@ -37,7 +37,7 @@ def cells(path: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_records_of_an_older_schema_give_equal_tables(name, tmp_path):
     from harness import session
-    from harness.datapackage import write_tables
+    from harness.tables.datapackage import write_tables
 
     results = tmp_path / "results"
     shutil.copytree(GOLDEN / name, results)
@@ -66,8 +66,8 @@ def make() -> Path:
 
     from harness import session
     from harness.coordinator import Coordinator
-    from harness.datapackage import write_tables
     from harness.spec import SCHEMA
+    from harness.tables.datapackage import write_tables
     from tests.small import Answering
 
     folder = GOLDEN / f"schema-{SCHEMA}"

@@ -8,11 +8,12 @@ from collections import Counter
 
 import pytest
 
-from harness import child, plan, registry
+from harness import plan, registry
 from harness.coordinator import Coordinator
 from harness.diagnostics import MistakesError
 from harness.errors import DataError, PluginError, SuiteError
 from harness.plan import DataFacts, Label, Price, apply
+from harness.registry import child
 from harness.spec import RunSpec
 from harness.store import Store
 from tests.small import FACTS, Answering, a_plan

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from harness import probe
-from harness.catalog import Origin
 from harness.errors import PluginError
 from harness.execute.serial import _unchanged_process
+from harness.registry.catalog import Origin
 from harness.spec import digest
 from tests.conftest import TINY
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import child, published, registry
-from harness.catalog import Origin, PartInfo, nearest
-from harness.describe import describe
+from harness import published, registry
 from harness.errors import DataError, PluginError
 from harness.hookspecs import Model, Weights, weights_from_plain, weights_to_plain
 from harness.locations import DOWNLOAD
 from harness.published import DamagedWeights, find, hub_folder
+from harness.registry import child
+from harness.registry.catalog import Origin, PartInfo, nearest
+from harness.registry.describe import describe
 
 CONTENT = b"numbers" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

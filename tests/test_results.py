@@ -8,8 +8,8 @@ import optuna
 import pytest
 
 import harness
-from harness import columns
 from harness.errors import ResultsError
+from harness.tables import columns
 
 
 @pytest.fixture
@@ -49,10 +49,10 @@ def test_a_study_holds_the_trials_as_they_were_tried(results):
 )
 def test_a_study_read_back_from_tables_is_the_one_that_was_told(tmp_path, pruner, stopping):
     from harness import tables
-    from harness.asking import Told, rebuild
     from harness.coordinator import Coordinator
-    from harness.datapackage import write_tables
     from harness.store import Store
+    from harness.tables.datapackage import write_tables
+    from harness.tune.asking import Told, rebuild
     from tests.small import Answering, a_plan
 
     repeats = 6 if pruner == "wilcoxon" else 2

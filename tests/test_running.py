@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import child
+from harness.registry import child
 from tests.conftest import TINY
 
 MOMENTUM_LIKE = """

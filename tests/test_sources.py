@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.data import Subset, divide
 from harness.hookspecs import Splits
+from harness.train.data import Subset, divide
 
 MOVED: dict[str, Any] = {
     "source": {"dataset": {"use": "clouds", "seed": 7}, "epochs": 1},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness import toml
 from harness.diagnostics import Mistake
-from harness.toml_scan import Path, scan
+from harness.toml.scan import Path, scan
 
 EXACT = settings(derandomize=True, deadline=None, max_examples=500)
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from harness import strategies
-from harness.heads import NewHead
+from harness.strategies.heads import NewHead
 
 torch.set_num_threads(1)
 

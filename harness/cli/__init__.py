@@ -95,7 +95,7 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from harness.catalog import nearest
+            from harness.registry.catalog import nearest
 
             near = nearest(args[0], _COMMANDS)
             hint = f"; did you mean '{near}'?" if near else ""

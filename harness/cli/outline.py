@@ -11,7 +11,7 @@ import click
 from harness.cli.output import clean, print_json, table
 
 if TYPE_CHECKING:
-    from harness.catalog import Catalog, PartInfo
+    from harness.registry.catalog import Catalog, PartInfo
 
 SHAPE, OUTPUTS, STAGES = (3, 64, 64), 10, 5
 
@@ -55,8 +55,7 @@ def show_outline(
     Raises:
         HarnessError: there is no such strategy or network, or they do not go together.
     """
-    from harness import child
-    from harness.registry import raise_failure
+    from harness.registry import child, raise_failure
 
     parts = {"strategy": catalog.find("strategy", name), "model": catalog.find("model", model)}
     given = _settings(settings, parts)
@@ -87,8 +86,8 @@ def show_outline(
 
 def _settings(settings: Sequence[str], parts: Mapping[str, PartInfo]) -> dict[str, dict[str, Any]]:
     """Values of options by kind of part, refused where the part has no such option."""
-    from harness.catalog import nearest
     from harness.errors import PluginError
+    from harness.registry.catalog import nearest
 
     found: dict[str, dict[str, Any]] = {kind: {} for kind in parts}
     for setting in settings:

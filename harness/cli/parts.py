@@ -15,7 +15,7 @@ from harness.cli.outline import outline_options, show_outline
 from harness.cli.output import clean, json_option, print_json, table
 
 if TYPE_CHECKING:
-    from harness.catalog import PartInfo
+    from harness.registry.catalog import PartInfo
 
 
 @click.command("list")
@@ -160,8 +160,8 @@ def _domain_text(domain: Any) -> str:
 
 
 def _unknown(what: str, word: str, known: Sequence[str]) -> NoReturn:
-    from harness.catalog import few_names, nearest
     from harness.errors import PluginError
+    from harness.registry.catalog import few_names, nearest
 
     near = nearest(word, known)
     some = few_names(word, known, "'harness list'")

@@ -193,9 +193,9 @@ class _Work:
 
     def recheck(self, walk: Walk, number: int) -> bool:
         """Repeat so many finished runs; False where one gave another result, or none."""
-        from harness import checkpoints
         from harness import recheck as rechecks
         from harness.cli.output import clean
+        from harness.train import checkpoints
 
         store, entries = self.opened.store, rechecks.drawn(walk, number)
         say(f"repeating {len(entries)} finished runs", quiet=self.quiet)

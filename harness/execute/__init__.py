@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import registry
-from harness.catalog import Origin
 from harness.errors import PluginError
+from harness.registry.catalog import Origin
 
 if TYPE_CHECKING:
     from harness.execute.process import ProcessExecutor

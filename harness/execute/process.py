@@ -18,11 +18,12 @@ from multiprocessing import connection, forkserver
 from pathlib import Path
 from typing import Any
 
-from harness import checkpoints, interrupts
+from harness import interrupts
 from harness.errors import ResultsError
 from harness.execute import Job, Outcome, cores, watch
 from harness.execute.server import PLUGINS, PRELOAD
 from harness.execute.worker import LARGEST_MESSAGE, Assignment, work
+from harness.train import checkpoints
 
 ATTEMPTS = 3
 """How often a run is begun that was killed from outside, crashed, or ran out of memory."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from harness.catalog import Origin
-from harness.discovery import Source, find
 from harness.execute import Settings
+from harness.registry.catalog import Origin
+from harness.registry.discovery import Source, find
 from harness.spec import canonical
 
 DAEMON = (

@@ -50,10 +50,10 @@ def preload() -> None:
     A file of a plugins folder is left to the runs that name it: what a file that somebody still writes does at import
     must reach no other run.
     """
-    from harness.catalog import Origin
-    from harness.describe import import_plugin
-    from harness.device import make_deterministic
     from harness.execute import work
+    from harness.registry.catalog import Origin
+    from harness.registry.describe import import_plugin
+    from harness.train.device import make_deterministic
 
     make_deterministic(int(os.environ.get("OMP_NUM_THREADS", "1")))
     for origin in json.loads(os.environ.get(PLUGINS, "[]")):

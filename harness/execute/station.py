@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.catalog import Origin
 from harness.execute import LOOK, Job, Outcome, Settings, in_processes
 from harness.execute.process import ATTEMPTS, ProcessExecutor
 from harness.execute.sameness import source_of
+from harness.registry.catalog import Origin
 from harness.spec import digest
 
 _IDLE_SECONDS = 60.0

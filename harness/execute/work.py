@@ -14,16 +14,18 @@ from typing import Any
 
 import torch
 
-from harness import data, returned, snapshot, source, train
-from harness import device as device_module
-from harness.catalog import Origin
 from harness.errors import DataError
 from harness.execute import LOOK, Job, Outcome
 from harness.hookspecs import NotApplicable, Splits
 from harness.published import DamagedWeights
-from harness.source import Source
+from harness.registry.catalog import Origin
 from harness.spec import canonical
-from harness.weights import load_state
+from harness.strategies import source
+from harness.strategies.source import Source
+from harness.strategies.weights import load_state
+from harness.train import data, returned, snapshot
+from harness.train import device as device_module
+from harness.train import loop as train
 
 _loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
 

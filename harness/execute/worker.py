@@ -96,8 +96,8 @@ def _keeper(messages: Connection, scratch: Path, given: Assignment) -> Callable[
         assert given.checkpoint_seconds is not None
         if time.monotonic() - last < given.checkpoint_seconds:
             return
-        from harness import snapshot
-        from harness.checkpoints import sha256_of
+        from harness.train import snapshot
+        from harness.train.checkpoints import sha256_of
 
         path = scratch / f"{step}.safetensors"
         snapshot.save(path, state())

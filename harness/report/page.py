@@ -13,7 +13,6 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness.csvtext import csv_text
 from harness.errors import ResultsError
 from harness.report import latex, markdown, prose
 from harness.report.chart import Chart
@@ -22,6 +21,7 @@ from harness.report.plotting import swatch
 from harness.report.sections import Section, answers, banner, sections
 from harness.report.view import View
 from harness.store import write_atomically
+from harness.tables.csvtext import csv_text
 
 INLINE = 1_600_000
 """Characters of figures in the page, so that it stays under 2 MB; what does not fit is linked."""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.catalog import Origin
-from harness.describe import describe
 from harness.hookspecs import Choice, Domain, NotApplicable, Part
+from harness.registry.catalog import Origin
+from harness.registry.describe import describe
 
 Options = Mapping[str, Any] | None
 

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.catalog import Origin
 from harness.execute import LOOK, Evaluator, Job, Outcome, Settings
 from harness.execute.serial import SerialExecutor
 from harness.hookspecs import Executor
+from harness.registry.catalog import Origin
 from harness.spec import digest
 from harness.testing.case import Case, Options
 

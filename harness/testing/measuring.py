@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import data
 from harness.hookspecs import Dataset, Loss, Metric, Predictions, Splits
 from harness.testing.case import Case, Options
+from harness.train import data
 
 
 def check_dataset(part: Dataset, *, root: Path = Path(), options: Options = None) -> None:

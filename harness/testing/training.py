@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness import blocks
 from harness.hookspecs import Model, Optimizer, Schedule
+from harness.strategies import blocks
 from harness.testing.case import Case, NonConforming, Options
-from harness.train import needs_closure
+from harness.train.loop import needs_closure
 
 
 def check_model(

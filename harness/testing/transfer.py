@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from harness import strategies
-from harness.heads import NewHead
 from harness.hookspecs import NotApplicable, Strategy
+from harness.strategies.heads import NewHead
 from harness.testing.case import Case, Options
 
 State = dict[str, torch.Tensor]

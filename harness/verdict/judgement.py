@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
-from harness.suite_checks import lacking_controls
+from harness.suite.checks import lacking_controls
 
 if TYPE_CHECKING:
     from harness.hookspecs import Plain

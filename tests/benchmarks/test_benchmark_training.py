@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from harness import device, train
 from harness.execute.server import keep_freed_memory
 from harness.hookspecs import Splits
 from harness.registry import load_catalog, load_part
+from harness.train import device
+from harness.train import loop as train
 from tests.benchmarks import measured
 
 STEPS, BATCH = 60, 64

@@ -253,7 +253,7 @@ def test_the_permission_reaches_the_child_that_looks_and_the_workers_that_run(pr
 
 
 def test_a_download_gets_more_time_than_a_look(monkeypatch):
-    from harness import child
+    from harness.registry import child
 
     assert child._deadline_seconds("data") == child.DEADLINES_SECONDS["data"]
     monkeypatch.setenv(DOWNLOAD, "1")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from harness import child, discovery
+from harness.registry import child, discovery
 
 PARTS = """
 import os, sys

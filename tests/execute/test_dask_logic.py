@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.catalog import Origin
 from harness.errors import ClusterError
 from harness.execute import Job, Outcome, Settings, cluster, roster
 from harness.execute import dask as dask_module
 from harness.execute.dask import DaskExecutor
 from harness.execute.sameness import differences
+from harness.registry.catalog import Origin
 
 HERE = {"torch": "2.10", "device": "cpu", "capability": "AVX2", "threads": 1}
 PLUGIN = Origin("extra", "0.3", "lion", "lion.py", "ab" * 32)

@@ -19,13 +19,14 @@ import psutil
 import pytest
 import torch
 
-from harness import data, interrupts
-from harness.catalog import Origin
+from harness import interrupts
 from harness.errors import ResultsError
 from harness.execute import Job, cores, process, watch
 from harness.execute.process import ATTEMPTS, ProcessExecutor
 from harness.execute.serial import SerialExecutor
+from harness.registry.catalog import Origin
 from harness.spec import digest, run_seeds
+from harness.train import data
 
 PLUGIN = '''
 import ctypes

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness.catalog import Origin
-from harness.discovery import Source
 from harness.execute import Job, Outcome, Settings, station
 from harness.execute.sameness import own_origin, source_of
 from harness.execute.station import Station
+from harness.registry.catalog import Origin
+from harness.registry.discovery import Source
 
 SETTINGS = Settings(2, 1, 600.0, "logs")
 

@@ -28,10 +28,11 @@ def command(arguments: list[str]) -> None:
 
 def serve() -> None:
     """Answer `{"arguments": [...], ...}` with `{"pid": n}` and `{"wait": pid, "seconds": s}` with `{"status": n}`."""
+    import harness.datapackage
+
     import harness.__main__
     import harness.cli
     import harness.coordinator
-    import harness.datapackage
     import harness.execute.process
     import harness.going_on
     import harness.progress

@@ -24,8 +24,8 @@ def _evaluate(job: Any, means: Means) -> Any:
     return Outcome(job.id, *evaluate(job.payload))
 
 
-device, work = ModuleType("harness.device"), ModuleType("harness.execute.work")
+device, work = ModuleType("harness.train.device"), ModuleType("harness.execute.work")
 device.make_deterministic = lambda threads: None  # type: ignore[attr-defined]
 work.dataset = lambda options, origin, root: None  # type: ignore[attr-defined]
 work.Means, work.evaluate = Means, _evaluate  # type: ignore[attr-defined]
-sys.modules["harness.device"], sys.modules["harness.execute.work"] = device, work
+sys.modules["harness.train.device"], sys.modules["harness.execute.work"] = device, work

@@ -10,9 +10,9 @@ import harness_plugins
 import pytest
 import torch
 
-from harness.catalog import Origin
-from harness.describe import describe, parts_of
 from harness.hookspecs import plural
+from harness.registry.catalog import Origin
+from harness.registry.describe import describe, parts_of
 from harness.testing import check
 
 torch.set_num_threads(1)

@@ -9,10 +9,10 @@ from harness_plugins import mnist
 from harness_plugins.images import Images, Options, idx, image_dataset, statistics
 from torchvision import transforms
 
-from harness.catalog import Origin
-from harness.describe import describe
 from harness.errors import DataError
 from harness.hookspecs import Dataset, Splits
+from harness.registry.catalog import Origin
+from harness.registry.describe import describe
 
 torch.set_num_threads(1)
 

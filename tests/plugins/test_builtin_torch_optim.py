@@ -10,12 +10,13 @@ from harness_plugins import torch_optim
 from harness_plugins.models import cnn
 from torch import nn
 
-from harness import snapshot, train
-from harness.catalog import Origin
-from harness.describe import describe
 from harness.hookspecs import Phase, Splits, Strategy
+from harness.registry.catalog import Origin
+from harness.registry.describe import describe
 from harness.testing import NonConforming, check
-from tests.test_train import CPU, Kept, make_splits, parts, payload, run
+from harness.train import loop as train
+from harness.train import snapshot
+from tests.train.test_train import CPU, Kept, make_splits, parts, payload, run
 
 torch.set_num_threads(1)
 

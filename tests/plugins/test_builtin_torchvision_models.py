@@ -15,14 +15,14 @@ from torch.overrides import TorchFunctionMode
 from torchvision import models
 
 import harness.published
-from harness import blocks, weights
-from harness.catalog import Origin
-from harness.describe import describe
 from harness.errors import PluginError
 from harness.hookspecs import Splits
+from harness.registry.catalog import Origin
+from harness.registry.describe import describe
+from harness.strategies import blocks, weights
 from harness.testing import check
-from harness.train import Parts
-from tests.test_train import parts, payload, run
+from harness.train.loop import Parts
+from tests.train.test_train import parts, payload, run
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,7 @@ import pandas as pd
 import synthetic
 
 from harness.report import Findings
-from harness.suite_origin import Origins, SuiteSource
+from harness.suite.origin import Origins, SuiteSource
 
 ARMS = ("full", "scratch", "linear_probe", "lp_ft", "bitfit", "lora")
 BUDGETS = {"few": 10, "some": 50, "every": "all"}

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from harness.catalog import Origin, PartInfo
 from harness.hookspecs import Choice, Float
+from harness.registry.catalog import Origin, PartInfo
 from harness.report import Findings
 from harness.suite import Compare, Execution, Setting, Suite, Tuning
 from harness.tables import frame

@@ -16,15 +16,15 @@ import synthetic
 import torch
 from matplotlib.collections import PathCollection
 
-from harness import details, per_class
-from harness.catalog import Origin, PartInfo
-from harness.feed import Resident
+from harness import details
+from harness.registry.catalog import Origin, PartInfo
 from harness.report import confusion, mistakes, prose, residuals, results, roc, write
 from harness.report.plotting import look
 from harness.report.sections import sections
 from harness.report.view import View
 from harness.suite import Report
-from harness.tables import frame
+from harness.tables import frame, per_class
+from harness.train.feed import Resident
 
 torch.set_num_threads(1)
 PROBLEM, ARMS, REPLICATES = "mnist-cnn", ("sgd", "adam"), 3

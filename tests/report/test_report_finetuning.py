@@ -36,7 +36,7 @@ from harness.report.layout import Table
 from harness.report.plotting import look
 from harness.report.sections import sections
 from harness.report.view import View
-from harness.suite_origin import SuiteSource
+from harness.suite.origin import SuiteSource
 
 ONE = {"few": 10}
 FEW = ("full", "scratch", "linear_probe", "lp_ft")

@@ -1,0 +1,1 @@
+"""RunSpec to result: the data, the only training loop, its clocks and its checkpoints."""
