@@ -10,6 +10,7 @@ from harness.report import transfer
 from harness.report.chart import Chart
 from harness.report.drift import drift
 from harness.report.forgetting import forgetting
+from harness.report.forgotten import forgotten
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, table
 from harness.report.memory import memory
 from harness.report.transfer import mean, runs_of, size
@@ -28,8 +29,9 @@ def charts(view: View) -> list[Chart]:
 
 
 def tables(view: View) -> list[Table]:
-    """The main table of each problem, and where replicates share checkpoints their spread."""
+    """The main table of each problem, what was forgotten, and where replicates share checkpoints their spread."""
     made = [main(view, problem) for problem in view.problems]
+    made += [found for problem in view.problems if (found := forgotten(view, problem)) is not None]
     shared = transfer.shared_by(view)
     return [*made, *([] if shared is None else [spreads(view, shared)])]
 

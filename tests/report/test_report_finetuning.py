@@ -31,6 +31,7 @@ from harness.report import (
     transfer,
     write,
 )
+from harness.report.forgotten import forgotten
 from harness.report.inclusion import inclusion
 from harness.report.layout import Table
 from harness.report.plotting import look
@@ -93,6 +94,46 @@ def test_before_a_run_says_what_it_moved_there_is_no_section() -> None:
     view = View(dataclasses.replace(found, tables={**found.tables, "runs": runs}))
     assert not transfer.moved(view)
     assert len(forgetting.forgetting_frame(view, "few")) == len(memory.memory_frame(view, "few")) == 0
+
+
+# What was forgotten --------------------------------------------------------------------------------------------------
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean and 95 % t-interval in percentage points, by scipy's own test."""
+    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    return 100 * float(np.mean(values)), 100 * low, 100 * high
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, re.findall(r"-?[\d.]+", text)))
+
+
+def test_forgetting_has_t_intervals_and_paired_differences_to_the_baseline(view: View) -> None:
+    table = forgotten(view, "few")
+    assert column(table, "Arm") == ["full", "linear_probe", "lp_ft", "bitfit", "lora"]
+    assert column(table, "n") == ["5"] * 5
+    at = column(table, "Arm").index("lora")
+    for name, label in (("forgetting_kept", "Kept head"), ("forgetting_refit", "Refitted head")):
+        own, base = (tuned(view, arm).sort_values("replicate")[name].to_numpy() for arm in ("lora", "full"))
+        assert numbers(column(table, f"{label}, pp")[at]) == pytest.approx(interval(own), abs=0.06)
+        assert numbers(column(table, f"{label}, against full")[at]) == pytest.approx(interval(own - base), abs=0.06)
+        assert column(table, f"{label}, against full")[0] == "baseline"
+
+
+def test_forgetting_is_averaged_within_checkpoints_that_replicates_share() -> None:
+    shared = View(finetuned.findings(arms=FEW, budgets=ONE, replicates=6, checkpoints=3, trials=0))
+    table = forgotten(shared, "few")
+    assert set(column(table, "n")) == {"3"}
+    runs = shared.findings.tables["runs"]
+    runs = runs[(runs.phase == "final") & (runs.setting == shared.main_setting) & (runs.arm == "full")]
+    means = runs.groupby(runs["replicate"] % 3)["forgetting_kept"].mean().to_numpy()
+    assert numbers(column(table, "Kept head, pp")[0]) == pytest.approx(interval(means), abs=0.06)
+    assert "over n checkpoints" in table.caption
+
+
+def test_where_nothing_could_be_forgotten_there_is_no_such_table() -> None:
+    assert forgotten(View(finetuned.findings(arms=("scratch",), budgets=ONE, trials=0)), "few") is None
 
 
 # Main table ----------------------------------------------------------------------------------------------------------
@@ -408,7 +449,8 @@ def test_spread_within_and_between_checkpoints_has_a_table_where_replicates_shar
     within = np.sqrt(np.mean([np.var(values["full"][[at, at + 3]], ddof=1) for at in range(3)]))
     assert column(table, "SD within one, pp: value")[0] == f"{100 * within:.2g}"
     assert column(table, "SD within one, pp: difference")[0] == "–"
-    assert len(finetuning.tables(View(finetuned.findings(arms=FEW, budgets=ONE, trials=0)))) == 1
+    alone = finetuning.tables(View(finetuned.findings(arms=FEW, budgets=ONE, trials=0)))
+    assert not [table for table in alone if table.caption.startswith("Where the spread")]
 
 
 def test_inclusion_is_shown_for_declared_pairs_alone() -> None:
