@@ -17,8 +17,10 @@ from harness.strategies.source import Source
 from harness.strategies.source import published as published_source
 from harness.train import data as data_module
 from harness.train import device as device_module
-from harness.train import loop as train
+from harness.train import training
 from harness.train.feed import Budget
+from harness.train.network import Inapplicable
+from harness.train.parts import Parts
 
 _STEPS, _WARM_UP = 30, 3
 _BUILT_FOR = 1000
@@ -82,16 +84,16 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     payload["problem"] = {**whole, **few_steps}
     for name in ("fold", "subset"):
         payload.pop(name, None)
-    parts = train.Parts.load(payload, origins)
+    parts = Parts.load(payload, origins)
     check_schedule(question["payload"]["problem"], parts.schedule, size=data_module.size(splits.train))
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
     try:
         source = _source(question, payload, parts, data_module.example(splits.train)[0].shape[1:])
         built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
-        parameters, phases = train.build_only(built, parts, splits, device=device, source=source)
+        parameters, phases = training.build_only(built, parts, splits, device=device, source=source)
         payload["problem"]["steps"] = max(_WARM_UP, phases)
-    except train.Inapplicable:  # its runs will say so
+    except Inapplicable:  # its runs will say so
         return {"parameters": 0, "step_seconds": None, "example_seconds": None}
     try:
         return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
@@ -128,9 +130,7 @@ def check_schedule(problem: Mapping[str, Any], schedule: Schedule, *, size: int)
         raise ValueError(f"schedule '{schedule.name}' ({given}) never changes the rate within the budget ({steps})")
 
 
-def _source(
-    question: Mapping[str, Any], payload: Mapping[str, Any], parts: train.Parts, shape: torch.Size
-) -> Source | None:
+def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: Parts, shape: torch.Size) -> Source | None:
     """Published weights for inputs of that shape, or an untrained network in the place of one that will be trained."""
     if "source" not in payload:
         return None
@@ -145,13 +145,13 @@ def _source(
 
 
 def _timed(
-    payload: dict[str, Any], parts: train.Parts, splits: Splits, device: torch.device, source: Source | None
+    payload: dict[str, Any], parts: Parts, splits: Splits, device: torch.device, source: Source | None
 ) -> dict[str, float]:
     """A few steps to warm up, then as many as fit into the time."""
-    warm = train.run(payload, parts, splits, device=device, source=source)
+    warm = training.run(payload, parts, splits, device=device, source=source)
     pace = warm["timings"]["train_seconds"] / max(1, warm["result"]["steps"])
     steps = max(payload["problem"]["steps"], min(_STEPS, int(_SECONDS / max(pace, 1e-6))))
-    timed = train.run(
+    timed = training.run(
         {**payload, "problem": {**payload["problem"], "steps": steps}}, parts, splits, device=device, source=source
     )
     timings, result = timed["timings"], timed["result"]

@@ -23,9 +23,11 @@ from harness.spec import canonical
 from harness.strategies import source
 from harness.strategies.source import Source
 from harness.strategies.weights import load_state
-from harness.train import data, returned, snapshot
+from harness.train import data, returned, snapshot, training
 from harness.train import device as device_module
-from harness.train import loop as train
+from harness.train.loop import Keep, NotRestored
+from harness.train.network import Inapplicable
+from harness.train.parts import Parts
 
 _loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
 
@@ -45,7 +47,7 @@ class Means:
 
     loaders: int = 0
     """Processes that read a data set which is not in memory."""
-    keep: train.Keep | None = None
+    keep: Keep | None = None
     """Is offered states to go on from."""
     resume: Path | None = None
     """File of such a state."""
@@ -83,7 +85,7 @@ def _train(job: Job, device: torch.device, means: Means, observed: dict[str, Any
         return _look(job)
     origins = job.parsed_origins()
     splits = _dataset(job.payload, origins, job.root)
-    parts = train.Parts.load(job.payload, origins)
+    parts = Parts.load(job.payload, origins)
     how: dict[str, Any] = {"device": device, "loaders": means.loaders, "keep": means.keep}
     how |= {
         "source": _source(job, device, splits, parts),
@@ -91,14 +93,14 @@ def _train(job: Job, device: torch.device, means: Means, observed: dict[str, Any
     }
 
     def run(state: Mapping[str, Any] | None) -> dict[str, Any]:
-        return train.run(job.payload, parts, splits, resume=state, **how)
+        return training.run(job.payload, parts, splits, resume=state, **how)
 
     if means.resume is not None:
         try:
             outcome = run(snapshot.load(means.resume))
             observed["resumed_after_step"] = int(means.resume.stem)
             return outcome
-        except train.NotRestored as error:
+        except NotRestored as error:
             observed["not_resumed"] = str(error)
     return run(None)
 
@@ -112,7 +114,7 @@ def _dataset(payload: Mapping[str, Any], origins: Mapping[str, Origin], root: st
     return splits
 
 
-def _source(job: Job, device: torch.device, target: Splits, parts: train.Parts) -> Source | None:
+def _source(job: Job, device: torch.device, target: Splits, parts: Parts) -> Source | None:
     """What the run starts from; examples of the source are only for final runs, which measure forgetting."""
     if "source" not in job.payload:
         return None
@@ -155,7 +157,7 @@ def _failure_of(error: Exception) -> dict[str, Any]:
         return failure("data_changed", str(error))
     if isinstance(error, returned.BadOutput):
         return failure("bad_output", str(error))
-    if isinstance(error, train.Inapplicable):
+    if isinstance(error, Inapplicable):
         return failure("not_applicable", str(error))
     if isinstance(error, NotApplicable):
         return failure("error", str(error))

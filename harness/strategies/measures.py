@@ -9,16 +9,19 @@ import contextlib
 import math
 import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from harness.strategies import Parameter, Transfer
+from harness.strategies import Parameter, RunningPhase, Transfer, forgetting
 from harness.strategies.blocks import NORMS
 from harness.strategies.source import Source
 from harness.train import snapshot
+from harness.train.feed import Examples
 from harness.train.returned import BadOutput
 
 COUNTED_STEPS = 2
@@ -44,20 +47,72 @@ Place = tuple[Parameter, Squares]
 _ORIGINAL = re.compile(r"(^|\.)parametrizations\.(\w+)\.original$")
 
 
-class Measures:
+@dataclass(frozen=True)
+class Finished:
+    """A run that has trained and was tested, and how its networks are read."""
+
+    step: int
+    """Steps that it took."""
+    curve: Sequence[tuple[int, float]]
+    """Step and value of the compared metric on validation at each evaluation."""
+    direction: str
+    """Of that metric."""
+    details: Mapping[str, Any] | None
+    """Of the test set (`harness.details`)."""
+    test: Examples
+    autocast: Callable[[], AbstractContextManager[Any]]
+    """The precision that the run computes with."""
+    build_source: Callable[[], nn.Module] | None
+    """Gives the source's network with its weights; None for a strategy that starts at random."""
+
+
+class Unmeasured:
+    """A run of which nothing is measured: one without a source, or one that only tunes."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def counting(self, phase: RunningPhase, step: int) -> AbstractContextManager[None]:
+        """Goes around what makes autograd save tensors, in the phase after so many steps of the run."""
+        return contextlib.nullcontext()
+
+    def note_modes(self) -> None:
+        """A stretch of training begins, the modes of its layers set."""
+
+    def phase_ended(self, optimizer: torch.optim.Optimizer) -> None:
+        """A phase is over that trained by this optimizer."""
+
+    def before_finish(self, step: int) -> None:
+        """Training is over after `step` steps, and the strategy has not finished the model yet."""
+
+    def after_finish(self, run: Finished) -> None:
+        """The model is finished and was tested."""
+
+    def state(self) -> dict[str, Any] | None:
+        """What a resumed run cannot measure again, as plain data; None where there is nothing."""
+        return None
+
+    def recall(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+class Measures(Unmeasured):
     """What is measured while a final run trains, and when it has; `state` and `recall` carry it over a resume."""
 
-    def __init__(self, transfer: Transfer) -> None:
-        self.transfer = transfer
-        self.found: dict[str, Any] = {}
+    def __init__(self, transfer: Transfer, source: Source) -> None:
+        super().__init__()
+        self.transfer, self.source = transfer, source
         self._known = {id(parameter.tensor): parameter.name for parameter in transfer.parameters()}
         self._saved = 0
         self._optimizer = 0
         self._norms: set[str] = set()
 
+    def counting(self, phase: RunningPhase, step: int) -> AbstractContextManager[None]:
+        """Count what the block makes autograd save in the first steps of a phase; the most of one block is kept."""
+        return self._counting() if step < phase.start + COUNTED_STEPS else contextlib.nullcontext()
+
     @contextlib.contextmanager
-    def counting(self) -> Iterator[None]:
-        """Count what the block makes autograd save; what is kept is the most that one block saved."""
+    def _counting(self) -> Iterator[None]:
         counter = SavedBytes(self.transfer.model)
         with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda tensor: tensor):
             yield
@@ -86,19 +141,26 @@ class Measures:
         self.found["stored_bytes"] = sum(tensor.numel() * tensor.element_size() for tensor in stored)
         self.found["frozen_intact"] = True
 
-    def after_finish(self, step: int) -> None:
-        """Measure how far the finished model is from θ⁰."""
+    def after_finish(self, run: Finished) -> None:
+        """Measure how far the finished model is from θ⁰, how it came there, and what it forgot."""
         moved = [_moved(self.transfer, parameter) for parameter in self.transfer.parameters()]
         places = list(zip(self.transfer.parameters(), moved, strict=True))
         self.found |= {
             "saved_bytes": self._saved,
             "optimizer_state_bytes": self._optimizer,
             "drift": relative([pair for parameter, pair in places if not parameter.head]),
-            "blocks": blocks(self.transfer, step, places),
+            "blocks": blocks(self.transfer, run.step, places),
+            **curve_summary(run.curve, direction=run.direction),
+            "worst_class_accuracy": worst_class_accuracy(run.details),
         }
+        if run.build_source is not None:
+            reader = forgetting.Reader(self.transfer.head, run.autocast)
+            self.found |= forgetting.against_source(
+                self.source, self.transfer, build=run.build_source, test=run.test, reader=reader
+            )
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run cannot measure again, as plain data."""
+        """Of phases so far, the most bytes, and norm layers that were in training mode."""
         return {"saved": self._saved, "optimizer": self._optimizer, "norms": sorted(self._norms)}
 
     def recall(self, state: Mapping[str, Any]) -> None:

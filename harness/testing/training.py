@@ -15,7 +15,7 @@ from torch import nn
 from harness.hookspecs import Model, Optimizer, Schedule
 from harness.strategies import blocks
 from harness.testing.case import Case, NonConforming, Options
-from harness.train.loop import needs_closure
+from harness.train.step import needs_closure
 
 
 def check_model(

@@ -37,6 +37,13 @@ def make_deterministic(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Where a forward pass goes through at `fp32` or `bf16`."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
 def reseed(seed: int) -> None:
     """Set every global generator that a part may draw from."""
     torch.manual_seed(seed)

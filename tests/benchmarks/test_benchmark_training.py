@@ -11,8 +11,8 @@ from torch.nn import functional
 from harness.execute.server import keep_freed_memory
 from harness.hookspecs import Splits
 from harness.registry import load_catalog, load_part
-from harness.train import device
-from harness.train import loop as train
+from harness.train import device, training
+from harness.train.parts import Parts
 from tests.benchmarks import measured
 
 STEPS, BATCH = 60, 64
@@ -40,7 +40,7 @@ def work():
         "metrics": {},
         "threads": 1,
     }
-    parts = train.Parts(**{kind: load_part(kind, info.name, info.origin) for kind, info in found.items()}, metrics={})
+    parts = Parts(**{kind: load_part(kind, info.name, info.origin) for kind, info in found.items()}, metrics={})
     images = torch.randn(STEPS * BATCH + 1, 1, 28, 28), torch.randint(10, (STEPS * BATCH + 1,))
     device.make_deterministic(1)
     keep_freed_memory()  # as in the processes that runs are done in, and for the bare loop too
@@ -74,7 +74,7 @@ def test_a_training_step_against_the_bare_loop(benchmark, work, precision):
 
     def pair():
         bare.append(_bare_seconds(parts, payload["problem"], splits.train, precision))
-        outcome = train.run(payload, parts, splits, device=torch.device("cpu"))
+        outcome = training.run(payload, parts, splits, device=torch.device("cpu"))
         ours.append(outcome["timings"]["train_seconds"])
 
     pair()

@@ -14,8 +14,8 @@ from harness.hookspecs import Phase, Splits, Strategy
 from harness.registry.catalog import Origin
 from harness.registry.describe import describe
 from harness.testing import NonConforming, check
-from harness.train import loop as train
-from harness.train import snapshot
+from harness.train import snapshot, training
+from harness.train.step import needs_closure
 from tests.train.test_train import CPU, Kept, make_splits, parts, payload, run
 
 torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def walk(build):
         return value.detach()
 
     for _ in range(12):
-        if train.needs_closure(optimizer):
+        if needs_closure(optimizer):
             optimizer.step(closure)
         else:
             closure()
@@ -138,11 +138,11 @@ def test_training_gets_better_and_goes_on_from_a_file_as_if_it_had_not_stopped(t
         kept[step] = tmp_path / f"{step}"
 
     used, splits = parts(optimizer=PARTS[name].build), make_splits()
-    whole = train.run(spec(name), used, splits, device=CPU, keep=keep)["result"]
+    whole = training.run(spec(name), used, splits, device=CPU, keep=keep)["result"]
     assert whole["status"] == "ok", whole["reason"]
     assert losses(whole)[-1] < losses(whole)[0]
     for step, path in list(kept.items())[::2]:
-        again = train.run(spec(name), used, splits, device=CPU, resume=snapshot.load(path))["result"]
+        again = training.run(spec(name), used, splits, device=CPU, resume=snapshot.load(path))["result"]
         assert again == whole, f"after step {step}"
 
 
@@ -300,10 +300,10 @@ def test_an_unknown_optimizer_names_the_near_ones_and_not_all_of_them(project):
 
 def test_an_optimizer_that_needs_a_closure_is_told_from_one_that_takes_one():
     weights = [nn.Parameter(torch.zeros(2))]
-    assert train.needs_closure(torch.optim.LBFGS(weights))
-    assert not train.needs_closure(torch.optim.Adam(weights))
+    assert needs_closure(torch.optim.LBFGS(weights))
+    assert not needs_closure(torch.optim.Adam(weights))
     with contextlib.suppress(AttributeError):
-        assert not train.needs_closure(torch.optim.Muon([nn.Parameter(torch.zeros(2, 2))]))
+        assert not needs_closure(torch.optim.Muon([nn.Parameter(torch.zeros(2, 2))]))
     scheduled = torch.optim.LBFGS(weights)
     torch.optim.lr_scheduler.LambdaLR(scheduled, lambda step: 1.0)
-    assert train.needs_closure(scheduled)
+    assert needs_closure(scheduled)

@@ -21,7 +21,7 @@ from harness.registry.catalog import Origin
 from harness.registry.describe import describe
 from harness.strategies import blocks, weights
 from harness.testing import check
-from harness.train.loop import Parts
+from harness.train.parts import Parts
 from tests.train.test_train import parts, payload, run
 
 torch.set_num_threads(1)

@@ -8,7 +8,7 @@ from torch import nn
 
 from harness.hookspecs import Strategy
 from harness.strategies.prefix import Prefix
-from harness.train import loop as train
+from harness.train import training
 from tests.strategies.test_transfer_measures import (
     FREEZE,
     FT_LP,
@@ -50,7 +50,7 @@ def trained(strategy, build=make_net, after=lambda outputs: outputs, **changed):
     spec = {**spec_of(**changed), "phase": "tune"}
     del spec["select"]
     parts = test_train.parts(strategy=strategy, model=counted)
-    result = train.run(spec, parts, images(1), device=CPU)["result"]
+    result = training.run(spec, parts, images(1), device=CPU)["result"]
     # One example is for the map of blocks.
     return result, (made[0].shown - 1) / 20
 

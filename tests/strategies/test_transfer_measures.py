@@ -21,9 +21,11 @@ from harness.execute import work
 from harness.hookspecs import Phase, Splits, Strategy
 from harness.strategies import forgetting, measures
 from harness.strategies.source import Source
-from harness.train import loop as train
-from harness.train import snapshot
+from harness.train import snapshot, training
+from harness.train.device import Laps
 from harness.train.feed import Resident
+from harness.train.loop import NotRestored
+from harness.train.returned import BadOutput
 from tests.train import test_resume, test_train
 from tests.train.test_train import CPU, Kept
 
@@ -133,7 +135,9 @@ def trained(strategy=FULL, *, source=None, spec=None, build=make_net, optimizer=
     kept = Kept(build)
     torch.manual_seed(0)
     parts = test_train.parts(strategy=strategy, model=kept, optimizer=optimizer)
-    outcome = train.run(spec or spec_of(), parts, splits or images(1), device=CPU, source=source or a_source(), **extra)
+    outcome = training.run(
+        spec or spec_of(), parts, splits or images(1), device=CPU, source=source or a_source(), **extra
+    )
     return outcome["result"], kept.models[0]
 
 
@@ -163,13 +167,13 @@ def test_a_final_run_with_a_source_records_just_what_is_documented():
 
 
 def test_a_run_without_a_source_records_nothing_more():
-    outcome = train.run(spec_of(), test_train.parts(model=loaded), images(1), device=CPU)
+    outcome = training.run(spec_of(), test_train.parts(model=loaded), images(1), device=CPU)
     assert "transfer" not in outcome["result"]
 
 
 def test_measuring_changes_no_bit_of_the_run():
     parts = test_train.parts(strategy=LP_FT, model=loaded, optimizer=torch.optim.AdamW)
-    plain = train.run(spec_of(), parts, images(1), device=CPU)["result"]
+    plain = training.run(spec_of(), parts, images(1), device=CPU)["result"]
     result, _ = trained(LP_FT, optimizer=torch.optim.AdamW, spec=spec_of(head_init="keep"))
     assert {name: value for name, value in result.items() if name != "transfer"} == plain
 
@@ -346,14 +350,14 @@ def test_steps_are_timed_beside_the_result():
     class Waiting(torch.optim.SGD):
         def step(self, closure=None):
             super().step(closure)
-            deadline = train.Laps(CPU)
+            deadline = Laps(CPU)
             while deadline.mark() or sum(deadline.milliseconds()) < 4:
                 pass
 
     def timed(steps):
         parts = test_train.parts(optimizer=Waiting)
         spec = test_train.payload(epochs=None, steps=steps)
-        return train.run(spec, parts, test_train.make_splits(), device=CPU)["timings"]["step_milliseconds"]
+        return training.run(spec, parts, test_train.make_splits(), device=CPU)["timings"]["step_milliseconds"]
 
     assert 4 <= timed(9) < 40
     assert timed(5) is None
@@ -429,7 +433,7 @@ def tampering(strategy, change):
     ids=["weight", "variance", "count"],
 )  # fmt: skip
 def test_a_frozen_tensor_that_changed_fails_the_run_by_name(change, name):
-    with pytest.raises(train.BadOutput) as caught:
+    with pytest.raises(BadOutput) as caught:
         trained(tampering(FREEZE, change), spec=spec_of())
     assert str(caught.value) == f"frozen_changed: {name}"
     failure = work._failure_of(caught.value)
@@ -437,7 +441,7 @@ def test_a_frozen_tensor_that_changed_fails_the_run_by_name(change, name):
 
 
 def test_an_original_under_a_parametrisation_is_known_by_its_first_name():
-    with pytest.raises(train.BadOutput, match=r"^frozen_changed: 4\.weight$"):
+    with pytest.raises(BadOutput, match=r"^frozen_changed: 4\.weight$"):
         trained(tampering(LORA, lambda m: m[4].parametrizations.weight.original.add_(1)))
 
 
@@ -600,5 +604,5 @@ def test_a_resumed_run_records_the_same(tmp_path, strategy, after):
 
 
 def test_a_state_of_an_earlier_harness_is_not_gone_on_from():
-    with pytest.raises(train.NotRestored, match="earlier harness"):
+    with pytest.raises(NotRestored, match="earlier harness"):
         trained(resume={"step": 3})

@@ -10,8 +10,9 @@ import torch
 
 from harness.hookspecs import Phase, Strategy
 from harness.registry import load_catalog, load_part
-from harness.train import loop as train
-from harness.train import snapshot
+from harness.train import snapshot, training
+from harness.train.loop import NotRestored
+from harness.train.parts import Parts
 from tests.conftest import TINY
 from tests.train.test_train import CPU, FULL, make_splits, parts, payload
 
@@ -49,7 +50,7 @@ class Stop(Exception):
 
 
 def uninterrupted(spec, made):
-    return train.run(spec, made(), make_splits(), device=CPU)["result"]
+    return training.run(spec, made(), make_splits(), device=CPU)["result"]
 
 
 def stopped(spec, made, tmp_path, *, after):
@@ -63,13 +64,13 @@ def stopped(spec, made, tmp_path, *, after):
             raise Stop
 
     with pytest.raises(Stop):
-        train.run(spec, made(), make_splits(), device=CPU, keep=keep)
+        training.run(spec, made(), make_splits(), device=CPU, keep=keep)
     (file,) = tmp_path.glob("*.safetensors")
     return snapshot.load(file)
 
 
 def resumed(spec, made, state):
-    return train.run(spec, made(), make_splits(), device=CPU, resume=state)["result"]
+    return training.run(spec, made(), make_splits(), device=CPU, resume=state)["result"]
 
 
 def with_built_ins(optimizer, strategy, schedule):
@@ -82,7 +83,7 @@ def with_built_ins(optimizer, strategy, schedule):
         found = parts()
         chosen = {"optimizer": part("optimizer", optimizer), "schedule": part("schedule", schedule)}
         chosen["strategy"] = part("strategy", strategy)
-        return train.Parts(**{**found.__dict__, **chosen})
+        return Parts(**{**found.__dict__, **chosen})
 
     return made
 
@@ -164,7 +165,7 @@ def test_an_optimizer_that_does_not_take_its_state_back_is_noticed(tmp_path):
         return parts(optimizer=Forgetful)
 
     state = stopped(payload(), made, tmp_path, after=1)
-    with pytest.raises(train.NotRestored, match="the optimizer has another state after load_state_dict"):
+    with pytest.raises(NotRestored, match="the optimizer has another state after load_state_dict"):
         resumed(payload(), made, state)
 
 
@@ -175,13 +176,13 @@ def test_an_optimizer_whose_state_is_no_plain_data_is_named(tmp_path):
 
 def test_a_state_is_offered_after_every_evaluation_but_the_last():
     offered = []
-    train.run(payload(epochs=3), parts(), make_splits(), device=CPU, keep=lambda step, state: offered.append(step))
+    training.run(payload(epochs=3), parts(), make_splits(), device=CPU, keep=lambda step, state: offered.append(step))
     assert offered == [4, 8]
 
 
 def test_timings_go_on_where_they_were(tmp_path):
     state = stopped(payload(), parts, tmp_path, after=2)
-    timings = train.run(payload(), parts(), make_splits(), device=CPU, resume=state)["timings"]
+    timings = training.run(payload(), parts(), make_splits(), device=CPU, resume=state)["timings"]
     assert [epoch for epoch, _ in timings["epochs"]] == [1.0, 2.0, 3.0]
     assert timings["train_seconds"] > state["clocks"]["train"] > 0
 

@@ -17,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.execute import work
 from harness.hookspecs import Loss, Metric, Model, NotApplicable, Optimizer, Phase, Schedule, Splits, Strategy
 from harness.spec import TRAINING, canonical, run_seeds, seed
-from harness.train import feed, returned, snapshot
-from harness.train import loop as train
+from harness.train import feed, returned, snapshot, training
+from harness.train.device import Clocks
+from harness.train.parts import Parts
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -69,7 +70,7 @@ def parts(
     **metrics,
 ):
     own = {name: Metric(name, apply=apply, direction="maximize") for name, apply in metrics.items()}
-    return train.Parts(
+    return Parts(
         model=Model("net", build=model),
         loss=Loss("loss", build=loss),
         optimizer=Optimizer("optimizer", build=optimizer),
@@ -103,7 +104,7 @@ def payload(*, phase="final", rule="best_validation", metric="accuracy", directi
 
 
 def run(spec, parts_=None, splits=None):
-    outcome = train.run(spec, parts_ or parts(), splits or make_splits(), device=CPU)
+    outcome = training.run(spec, parts_ or parts(), splits or make_splits(), device=CPU)
     return outcome["result"]
 
 
@@ -418,7 +419,7 @@ def test_a_regression_has_as_many_outputs_as_its_targets_have_values():
     spec = payload(metric="loss", direction="minimize")
     del spec["metrics"]["accuracy"]
     found = parts(model=kept, loss=nn.MSELoss)
-    result = run(spec, train.Parts(**{**found.__dict__, "metrics": {"loss": METRICS["loss"]}}), regression)
+    result = run(spec, Parts(**{**found.__dict__, "metrics": {"loss": METRICS["loss"]}}), regression)
     assert kept.models[0].out_features == 5
     assert result["status"] == "ok"
 
@@ -627,7 +628,7 @@ def test_bf16_trains_float32_weights_to_other_values():
 
 
 def test_clocks_hold_the_training_time_at_each_evaluation():
-    timings = train.run(payload(), parts(), make_splits(), device=CPU)["timings"]
+    timings = training.run(payload(), parts(), make_splits(), device=CPU)["timings"]
     epochs, seconds = zip(*timings["epochs"], strict=True)
     assert epochs == (1.0, 2.0, 3.0)
     assert list(seconds) == sorted(seconds)
@@ -657,7 +658,7 @@ def test_a_map_style_data_set_trains_to_the_bits_of_the_same_examples_in_memory(
     whole = make_splits()
     streamed = Splits(train=Rows(whole.train), test=Rows(whole.test), classes=2, fingerprints=("a", "b"))
     given = {"device": CPU, "loaders": loaders}
-    assert train.run(payload(**budget), parts(), streamed, **given)["result"] == run(payload(**budget))
+    assert training.run(payload(**budget), parts(), streamed, **given)["result"] == run(payload(**budget))
 
 
 STEP_COUNT = "_local_scalar_dense"
@@ -681,14 +682,14 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize(("optimizer", "allowed"), [(torch.optim.SGD, set()), (torch.optim.AdamW, {STEP_COUNT})])
 def test_nothing_inside_a_stretch_of_training_waits_for_the_device(monkeypatch, optimizer, allowed):
-    waits, running = Waits(), train.Clocks.running
+    waits, running = Waits(), Clocks.running
 
     @contextlib.contextmanager
     def watched(self, name, device):
         with running(self, name, device), waits if name == "train" else contextlib.nullcontext():
             yield
 
-    monkeypatch.setattr(train.Clocks, "running", watched)
+    monkeypatch.setattr(Clocks, "running", watched)
     run(payload(), parts(optimizer=lambda groups, lr: optimizer(groups, lr=lr)))
     assert set(waits.found) == allowed
 

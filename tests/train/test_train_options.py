@@ -13,9 +13,10 @@ from torch import nn
 
 from harness.hookspecs import Augmentation, Phase, Schedule, Splits, Strategy
 from harness.spec import seed
-from harness.train import feed, snapshot
-from harness.train import loop as train
+from harness.train import feed, snapshot, training
 from harness.train.augment import Augmenter
+from harness.train.device import Clocks
+from harness.train.returned import BadOutput
 from tests.train.test_resume import resumed, stopped
 from tests.train.test_train import (
     CPU,
@@ -68,7 +69,7 @@ def listed(*names):
 
 
 def trained(spec, made, splits=None, **given):
-    return train.run(spec, made, splits or images(), device=CPU, **given)["result"]
+    return training.run(spec, made, splits or images(), device=CPU, **given)["result"]
 
 
 def test_training_images_are_those_of_the_augmenter_at_each_step_and_no_other_images_are_touched():
@@ -127,7 +128,7 @@ def test_no_number_of_loaders_changes_what_is_drawn(loaders, budget):
 
 @pytest.mark.parametrize("after", [1, 2])
 def test_a_resumed_run_draws_what_it_would_have_drawn(tmp_path, after, monkeypatch):
-    monkeypatch.setattr("tests.test_resume.make_splits", images)
+    monkeypatch.setattr("tests.train.test_resume.make_splits", images)
     spec = payload(augmentation=listed(*NAMES))
     state = stopped(spec, lambda: augmented(*NAMES), tmp_path, after=after)
     assert resumed(spec, lambda: augmented(*NAMES), state) == trained(spec, augmented(*NAMES))
@@ -156,9 +157,9 @@ def test_an_augmentation_gets_its_options():
 def test_building_alone_tries_the_augmentations_on_the_data():
     spec = payload(augmentation=[{"use": "rotate", "degrees": 999}])
     with pytest.raises(ValueError, match="rotate: degrees must be from 0 to 180, got 999"):
-        train.build_only(spec, augmented("rotate"), images(), device=CPU)
-    with pytest.raises(train.BadOutput, match="augmentation needs images"):
-        train.build_only(
+        training.build_only(spec, augmented("rotate"), images(), device=CPU)
+    with pytest.raises(BadOutput, match="augmentation needs images"):
+        training.build_only(
             payload(augmentation=listed("crop")), augmented("crop", model=make_model), make_splits(), device=CPU
         )
 
@@ -360,7 +361,7 @@ def test_what_was_waited_before_an_interruption_counts(tmp_path, after):
 def test_no_state_is_offered_by_a_run_that_is_over():
     offered = []
     spec, made = stopping([0.2, 0.5, 0.4, 0.3, 0.9])
-    train.run(spec, made, make_splits(), device=CPU, keep=lambda step, state: offered.append(step))
+    training.run(spec, made, make_splits(), device=CPU, keep=lambda step, state: offered.append(step))
     assert offered == [4, 8, 12]
 
 
@@ -402,7 +403,7 @@ def test_a_run_that_stops_itself_keeps_its_value_however_poor():
 
 def test_nothing_of_these_waits_for_the_device_inside_a_stretch(monkeypatch):
     waits = Waits()
-    real = train.Clocks.running
+    real = Clocks.running
 
     class Watching:
         def __init__(self, *given):
@@ -419,7 +420,7 @@ def test_nothing_of_these_waits_for_the_device_inside_a_stretch(monkeypatch):
                 waits.__exit__(*error)
             return self.inner.__exit__(*error)
 
-    monkeypatch.setattr(train.Clocks, "running", lambda *given: Watching(*given))
+    monkeypatch.setattr(Clocks, "running", lambda *given: Watching(*given))
     problem = {"augmentation": listed("rotate", "scale", "crop"), "regularisation": {"l1": 0.1, "l2": 0.1}}
     made = augmented("rotate", "scale", "crop", optimizer=torch.optim.SGD, loss=mse)
     assert trained(payload(**problem), made)["status"] == "ok"
