@@ -66,7 +66,7 @@ LAYERS = (
     ),
     ("registry/", "published.py", "toml/", "suite/schema.py"),
     ("suite/",),
-    ("plan.py", "fitting.py", "sizes.py"),
+    ("plan/", "fitting.py", "sizes.py"),
     ("tune/", "strategies/", "details.py", "train/", "probe.py", "outline.py", "execute/"),
     ("sources.py", "coordinator.py"),
     ("tables/", "verdict/", "report/"),
