@@ -386,6 +386,10 @@ class Strategy(_Described):
     finish: Callable[[Transfer], None] | None = None
     start: Literal["source", "random"] = "source"
     weight_decay: bool = True
+    exact: Callable[[Transfer], float] | None = None
+    """Instead of taking steps, fit the head to its optimum on the features, with this penalty on its squared weights
+    (`harness.strategies.exact`). Its one phase trains the head alone. Such an arm is not matched in steps, and every
+    output says so."""
     kind: ClassVar[str] = "strategy"
     call: ClassVar[str] = "phases"
     given: ClassVar[int] = 1

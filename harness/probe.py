@@ -29,6 +29,7 @@ _SECONDS = 1.5
 _LONGEST = 50_000
 """Steps after which a schedule is no longer watched."""
 _EVALUATED = 2000
+_FITTED = 500
 _seen: dict[str, Splits] = {}
 
 
@@ -96,6 +97,10 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     except Inapplicable:  # its runs will say so
         return {"parameters": 0, "step_seconds": None, "example_seconds": None}
     try:
+        if parts.strategy.exact is not None:
+            used = _used(question["payload"]["problem"], splits)
+            planned = Budget.of(question["payload"]["problem"], used).steps
+            return {"parameters": parameters, **_fitted(payload, parts, splits, device, source, used, planned)}
         return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
     except (Exception, SystemExit):
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
@@ -142,6 +147,34 @@ def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: Part
     there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
     options = {name: value for name, value in question["source"]["model"].items() if name != "use"}
     return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
+
+
+def _used(problem: Mapping[str, Any], splits: Splits) -> int:
+    """Training examples of a run, about."""
+    labels, there = problem.get("labels_per_class"), data_module.size(splits.train)
+    if isinstance(labels, int):
+        return labels * (splits.classes or 1)
+    return int(problem["train_examples"] or max(1, there - problem["validation_examples"]))
+
+
+def _fitted(
+    payload: dict[str, Any],
+    parts: Parts,
+    splits: Splits,
+    device: torch.device,
+    source: Source | None,
+    used: int,
+    planned: int,
+) -> dict[str, float]:
+    """One fit of the head to its optimum, on few examples, as if it were spread over the planned steps."""
+    few = min(used, _FITTED, data_module.size(splits.train) // 2)
+    problem = {**payload["problem"], "train_examples": few}
+    made = training.run({**payload, "problem": problem}, parts, splits, device=device, source=source)
+    evaluations = max(1, len({row[1] for row in made["result"]["evaluations"]}))
+    return {
+        "step_seconds": made["timings"]["train_seconds"] * used / few / max(1, planned),
+        "example_seconds": made["timings"]["evaluate_seconds"] / (evaluations * problem["validation_examples"]),
+    }
 
 
 def _timed(

@@ -84,6 +84,32 @@ def test_the_weights_of_a_file_are_those_that_its_run_ended_with(moved):
         assert record["result"]["steps"] == 24  # 240 examples in batches of 10, the problem's
 
 
+def test_a_probe_at_its_optimum_takes_no_steps_forgets_nothing_and_says_that_it_is_not_matched(project):
+    arms = {"arms": {"strategy": ["full", "linear_probe", "linear_probe_exact", "scratch"]}}
+    moved = project.write(suite={**MOVED, **arms, "problem.steps": 12})
+    note = "linear_probe_exact is not matched in steps: the head is fitted to its optimum."
+    assert note in moved.run("plan", "suite.toml").out
+    said = moved.run("run", "suite.toml")
+    assert said.code == 0, said.err
+    assert note in said.out
+    folder = moved.folder / "results" / "suite"
+    assert f"- Steps: {note.removesuffix('.')}" in (folder / "report" / "report.md").read_text()
+    for record in records(folder).values():
+        if record["spec"]["problem"]["strategy"]["use"] != "linear_probe_exact":
+            continue
+        result = record["result"]
+        passes, rest = divmod(result["examples"], 40)  # 20 of each of two classes
+        assert (result["steps"], rest) == (12, 0)
+        assert passes > 2
+        losses = {row[5] for row in result["evaluations"] if row[3:5] == ["train", "loss"]}
+        assert len(losses) == 1  # each evaluation is of the same optimum
+        if record["spec"]["phase"] == "final":
+            kept = result["transfer"]
+            assert kept["frozen_intact"]
+            assert kept["forgetting_kept"] == kept["forgetting_refit"] == kept["drift"] == 0.0
+            assert (kept["steps_to_95"], kept["saved_bytes"], kept["optimizer_state_bytes"]) == (None, 0, 0)
+
+
 def test_processes_give_the_records_that_one_process_gives(moved):
     moved.run("run", "suite.toml")
     one = outcomes(moved.folder / "results" / "suite")

@@ -13,7 +13,7 @@ from harness.strategies.heads import NewHead
 
 torch.set_num_threads(1)
 
-MODULES = ("strategies", "strategies_select", "strategies_weights")
+MODULES = ("strategies", "strategies_exact", "strategies_select", "strategies_weights")
 PARTS = {
     part.name: part
     for module in MODULES

@@ -57,9 +57,18 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     body = [_plan_row(row, prices[row.problem, row.arm].parameters) for row in rows]
     click.echo(table(head, body))
     click.echo(f"\n{_plan_words(found)}")
+    for line in _plan_notes(found):
+        click.echo(line)
     click.echo(
         f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go"
     )
+
+
+def _plan_notes(plan: Plan) -> list[str]:
+    """What is not equal between arms."""
+    from harness.suite.checks import unmatched
+
+    return [note for note in [unmatched(plan.suite.stepless)] if note]
 
 
 def _of_suite(opened: Session) -> dict[str, Any]:

@@ -109,7 +109,19 @@ def describe(part: Part, origin: Origin) -> PartInfo:
         raise PluginError(f"{part.kind} '{part.name}': {part.call} takes no option '{unknown[0]}'")
     if isinstance(part, Schedule) and part.watches not in {None, *defaults, *given, *required}:
         raise PluginError(f"schedule '{part.name}': it watches '{part.watches}', which is none of its options")
-    shown = {"name", "kind", "space", "defaults", "source", part.call, "phases", "prepare", "penalty", "finish"}
+    shown = {
+        "name",
+        "kind",
+        "space",
+        "defaults",
+        "source",
+        part.call,
+        "phases",
+        "prepare",
+        "penalty",
+        "finish",
+        "exact",
+    }
     return PartInfo(
         kind=part.kind,
         name=part.name,
@@ -127,7 +139,9 @@ def describe(part: Part, origin: Origin) -> PartInfo:
 def _extra(part: Part, fields: dict[str, Any]) -> dict[str, Any]:
     """Fields of one kind only, as plain data; which callables a strategy has beside `phases`."""
     if isinstance(part, Strategy):
-        fields["hooks"] = [name for name in ("prepare", "penalty", "finish") if getattr(part, name) is not None]
+        fields["hooks"] = [
+            name for name in ("prepare", "penalty", "finish", "exact") if getattr(part, name) is not None
+        ]
     if isinstance(part, Model):
         fields["weights"] = weights_to_plain(part.weights)
         for name, plain in fields["weights"].items():

@@ -67,8 +67,13 @@ def curves(view: View, problem: str) -> Chart | None:
         caption=f"Raw values, {seen}; the thick line is the median over replicates. n = {n} per arm "
         f"({view.main_setting}). Training values are running means over the epoch with the model in training mode, so "
         "they may look worse than validation. No band is drawn: so few runs would not carry one. "
-        f"{_phases_said(view, problem)} {_stopped(view, problem)}{_stretched(frame, view)}".strip(),
+        f"{_curveless(view)}{_phases_said(view, problem)} {_stopped(view, problem)}{_stretched(frame, view)}".strip(),
     )
+
+
+def _curveless(view: View) -> str:
+    arms = view.suite.stepless
+    return f"Without a curve, since no steps are taken: {listed(arms)}. " if arms else ""
 
 
 def _stopped(view: View, problem: str) -> str:
@@ -98,7 +103,7 @@ def curves_frame(view: View, problem: str) -> pd.DataFrame:
     runs = _finals(view, problem)
     points = view.table("evaluations", "run_id", "epoch", "step", "split", "metric", "value")
     points = points[points["split"].isin(SPLITS) & points["metric"].isin(_metrics(view))]
-    data = points.merge(runs[["run_id", "arm", "replicate"]], on="run_id")
+    data = points.merge(runs.loc[~runs["arm"].isin(view.suite.stepless), ["run_id", "arm", "replicate"]], on="run_id")
     if data.empty:
         return pd.DataFrame(columns=COLUMNS)
     key, unit = _x_axis(view, problem)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.report.view import UNTUNED, View, no_unit
+from harness.suite.checks import unmatched
 from harness.verdict.format import count, listed, percent
 from harness.verdict.judgement import averaged_over, checkpoints_of, context_of
 from harness.verdict.words import CHECKPOINTS, without_controls
@@ -88,6 +89,7 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Tuning", _tuning(view)),
         ("Varied between replicates", _varied(view)),
         ("Not varied", _fixed(view)),
+        ("Steps", unmatched(view.suite.stepless).removesuffix(".")),
         ("Unit of n", f"{_unit_of_n(view)}; {compare.replicates} planned"),
         ("Runs", _runs(view)),
     ]

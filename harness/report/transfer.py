@@ -91,7 +91,8 @@ def rates(view: View, problem: str, arm: str, runs: pd.DataFrame) -> list[float]
     found = [float(rate) for rate in chosen if rate is not None]
     if found:
         return found
-    values = next((s.values for s in view.suite.settings if (s.problem, s.arm) == (problem, arm)), {})
+    settings = [s for s in view.suite.settings if (s.problem, s.arm) == (problem, arm) and not s.exact]
+    values = settings[0].values if settings else {}
     optimizer: Any = values.get("optimizer") or {}
     given = optimizer.get("lr") if isinstance(optimizer, dict) else None
     return [float(given)] if isinstance(given, int | float) and len(runs) else []

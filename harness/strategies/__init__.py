@@ -62,6 +62,8 @@ class Transfer:
     """Names of parameters that a forward pass does not read."""
     penalty: Callable[[], torch.Tensor] | None
     """The strategy's addition to the loss, checked; None where it has none."""
+    exact: Callable[[], float] | None
+    """Penalty on the head that is fitted to its optimum, for a strategy that takes no steps; else None."""
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Transfer:
         self.options = SimpleNamespace(**strategy.defaults)
         self.memo, self.kept = {}, {}
         self.penalty = None if strategy.penalty is None else self._checked_penalty
+        self.exact = None if strategy.exact is None else self._checked_exact
         self._strategy, self._blocks = strategy, blocks
         self._parameters = list(collect(model, blocks))
         self._running: list[RunningPhase] = []
@@ -111,7 +114,7 @@ class Transfer:
         options of a strategy that has hooks beside `phases`.
         """
         strategy, phases = self._strategy, self.phases
-        hooked = any((strategy.prepare, strategy.penalty, strategy.finish))
+        hooked = any((strategy.prepare, strategy.penalty, strategy.finish, strategy.exact))
         steps = [[phase.steps, phase.phase.carry] for phase in phases] if len(phases) > 1 else []
         how = [self.norm, strategy.start, strategy.weight_decay, steps]
         own = [strategy.name, vars(self.options)] if hooked else []
@@ -147,6 +150,14 @@ class Transfer:
         """Let the strategy finish the model: merge or interpolate weights."""
         if self._strategy.finish is not None:
             self._strategy.finish(self)
+
+    def _checked_exact(self) -> float:
+        assert self._strategy.exact is not None
+        value: Any = self._strategy.exact(self)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            place = f"strategy '{self._strategy.name}': exact must return a finite number of at least 0"
+            raise PluginError(f"{place}, got {value!r}")
+        return float(value)
 
     def _checked_penalty(self) -> torch.Tensor:
         assert self._strategy.penalty is not None
@@ -325,6 +336,8 @@ def prepare(
         transfer._running.append(RunningPhase(label, start, end, multipliers, transfer, phase))
     everything = {parameter.name for parameter in transfer.parameters()}
     _check_requires_grad(transfer, everything, f"strategy '{strategy.name}'")
+    if strategy.exact is not None:
+        _check_exact(transfer, strategy)
     return transfer
 
 
@@ -381,6 +394,17 @@ def _phases(transfer: Transfer, strategy: Strategy) -> list[Phase]:
     if "" in kept or len(set(kept)) < len(kept):
         raise PluginError(f"{place}: phases with keep=True need names of their own, got {kept}")
     return phases
+
+
+def _check_exact(transfer: Transfer, strategy: Strategy) -> None:
+    """What is fitted to its optimum is the head, in one phase, and nothing else has a say in it."""
+    place, phases = f"strategy '{strategy.name}'", transfer.phases
+    trains = {parameter.name for phase in phases for parameter in phase.parameters() if not parameter.head}
+    if len(phases) != 1 or trains:
+        also = f", got {len(phases)} phases" if len(phases) != 1 else f", and not {min(trains)}"
+        raise PluginError(f"{place}: with exact it has one phase, in which the head alone trains{also}")
+    if strategy.penalty is not None:
+        raise PluginError(f"{place}: with exact it has no penalty of its own: exact says how strong the one there is")
 
 
 def _check_requires_grad(transfer: Transfer, due: Container[str], label: str) -> None:

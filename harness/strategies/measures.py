@@ -263,8 +263,10 @@ def curve_summary(curve: Sequence[tuple[int, float]], *, direction: str) -> dict
     """Of a validation curve of (step, value): the mean, and the first step within 5 % of the last value.
 
     Those are values of at least 95 % of it where it is above 0 and more is better; where less is better, it is at least
-    95 % of them.
+    95 % of them. Both are None of a run without a curve.
     """
+    if not curve:
+        return {"steps_to_95": None, "curve_area": None}
     sign = 1.0 if direction == "maximize" else -1.0
     values = [value for _, value in curve]
     bar = values[-1] * 0.95 if sign * values[-1] > 0 else values[-1] / 0.95

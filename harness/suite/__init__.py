@@ -43,6 +43,11 @@ class Setting:
     given: frozenset[str] = frozenset()
     """Keys of [problem] of which the suite says more than a part's name: a value, or an option."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether its strategy takes no steps, so that it is not matched in steps with the other arms."""
+        return "exact" in self.beside
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -138,6 +143,11 @@ class Suite:
     source: SuiteSource | None = None
     """What networks come from before they are trained on the problems."""
 
+    @property
+    def stepless(self) -> tuple[str, ...]:
+        """Arms that take no steps on some problem, and so are not matched in steps with the others."""
+        return tuple(dict.fromkeys(setting.arm for setting in self.settings if setting.exact))
+
 
 def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Suite:
     """The suite in the file, with each `key.path=value` of the overrides laid over it.
@@ -178,6 +188,7 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
     checks.check(reading, variants, [setting.values for setting in settings])
+    checks.check_exact(reading, [setting.values for setting in settings if setting.exact])
     if metric is not None:
         checks.within_unit(reading, ("compare", "margin"), metric)
     claims = read_claims(reading, variants, metric) if variants else ()

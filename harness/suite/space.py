@@ -27,6 +27,8 @@ from harness.toml.scan import Path
 SPACE: Path = ("tuning", "space")
 _SEARCHED = (*schema.PART_KEYS, "regularisation")
 """Keys of [problem] whose options may be searched."""
+_OF_STEPS = frozenset({"optimizer", "schedule", "regularisation", "batch_size"})
+"""Keys that say how steps are taken: nothing of them is searched for a strategy that takes none."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Wanted:
         return f"{self.kind}.{self.option}" if self.kind else self.option
 
 
+def takes_no_steps(strategy: PartInfo) -> bool:
+    """Whether the strategy fits its head to the optimum, so that no arm of it is matched in steps."""
+    return "exact" in strategy.extra.get("hooks", ())
+
+
 class Space:
     """[tuning.space] as it applies to one setting after the other."""
 
@@ -57,11 +64,14 @@ class Space:
     def of(self, parts: Mapping[str, Chosen], keys: Mapping[str, Path]) -> dict[str, Domain]:
         """The domains of one setting by dotted name; `keys` are the paths of its values that are no parts."""
         space: dict[str, Domain] = {}
-        for kind, part in parts.items():
+        steps = not takes_no_steps(parts["strategy"].info)
+        searched = {kind: part for kind, part in parts.items() if steps or kind not in _OF_STEPS}
+        for kind, part in searched.items():
             self._known |= dict.fromkeys([*part.info.options, *part.info.space, *part.info.required])
             space |= {f"{kind}.{name}": domain for name, domain in part.info.space.items() if name not in part.fixed}
         for wanted in self.wanted:
-            self._apply(wanted, parts, keys, space)
+            if steps or wanted.option not in _OF_STEPS:
+                self._apply(wanted, searched, keys, space)
         return space
 
     def check_used(self) -> None:

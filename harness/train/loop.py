@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from harness import details, spec
-from harness.strategies import RunningPhase, measures
+from harness.hookspecs import NotApplicable
+from harness.strategies import RunningPhase, exact, measures
+from harness.strategies.forgetting import Reader
 from harness.strategies.prefix import Prefix
 from harness.strategies.source import Source
 from harness.train import snapshot
@@ -23,7 +25,7 @@ from harness.train.augment import Augmenter
 from harness.train.data import Division
 from harness.train.device import Clocks, Laps, autocast, reseed
 from harness.train.feed import Budget, Examples, Pair, batches
-from harness.train.network import Blueprint
+from harness.train.network import Blueprint, Inapplicable
 from harness.train.parts import Parts, options
 from harness.train.returned import check_finite
 from harness.train.scoring import Best, Moment, Scores, risen
@@ -93,6 +95,8 @@ class Training:
             self._restore_optimizer()
             phase.train_mode()
             self.prefix = Prefix.of(phase)
+            if self.transfer.exact is not None:
+                self._fit_head(self.transfer.exact())
             while self.step < phase.end and not self.stopped:
                 stop = min(phase.end, next(mark for mark in self.budget.evaluated_after if mark > self.step))
                 self._stretch(stepper, itertools.islice(batch_indices, stop - self.step), phase)
@@ -102,6 +106,23 @@ class Training:
         self.transfer.end()
         if self.division.test is not None:
             self._test(self.division.test)
+
+    def _fit_head(self, penalty: float) -> None:
+        """Put the head at its optimum instead of taking steps; what is read for it counts as seen, however often.
+
+        Every evaluation of the budget is made, so that pruners and budgets find what they look for.
+        """
+        train, reader = self.division.train, Reader(self.transfer.head, self.autocast)
+        try:
+            with self.clocks.running("train", self.device):
+                solved = exact.solve(self.transfer, train, loss=self.loss, penalty=penalty, reader=reader)
+        except NotApplicable as error:
+            raise Inapplicable(str(error)) from error
+        self.seen, seen = solved.evaluations * self.examples, self._outputs(train)
+        for mark in self.budget.evaluated_after:
+            if mark > self.step:
+                self.step = mark
+                self._evaluate(*seen)
 
     def build_optimizer(self) -> None:
         """Build optimizer and schedule of the first phase, as training would."""
@@ -209,7 +230,7 @@ class Training:
         select = self.payload["select"]
         return measures.Finished(
             step=self.step,
-            curve=self.scores.curve(select["metric"]),
+            curve=self.scores.curve(select["metric"]) if self.transfer.exact is None else [],
             direction=select["direction"],
             details=self.details,
             test=test,

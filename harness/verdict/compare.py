@@ -328,6 +328,7 @@ def _facts(asked: _Asked, question: _Question, pair: Pair, reason: str) -> Facts
         sourceless=_sourceless(asked, question),
         checkpoints=_checkpoints(asked),
         lacks=asked.context.lacks,
+        stepless=tuple(arm for arm in asked.context.stepless if arm in (question.arm, question.baseline)),
     )
 
 

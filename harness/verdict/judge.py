@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from harness.suite.checks import unmatched
 from harness.verdict.claims import claims_in_words, judge_claims
 from harness.verdict.compare import compare
 from harness.verdict.format import Measure
@@ -64,7 +65,11 @@ def judge(
     claims = judge_claims(suite, tables, scores, measures)
     compared = headline(verdicts, metric=measure, context=context) if len(suite.arms) > 1 or not claims else ""
     return Judgement(
-        headline=" ".join(filter(None, [compared, claims_in_words(claims), without_controls(context.lacks)])),
+        headline=" ".join(
+            filter(
+                None, [compared, claims_in_words(claims), unmatched(context.stepless), without_controls(context.lacks)]
+            )
+        ),
         verdicts=(*verdicts, *claims),
         summary=_with_early_stopping(
             suite,

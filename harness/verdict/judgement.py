@@ -140,6 +140,8 @@ class Context:
     """Trained networks that the runs start from, replicate r from checkpoint r mod so many; None: from chance."""
     lacks: tuple[str, ...] = ()
     """Controls of a fine-tuning suite that no arm is, by `controls = false`."""
+    stepless: tuple[str, ...] = ()
+    """Arms that take no steps, and so are not matched in steps with the others."""
     untuned: Literal["given", "defaults"] = "defaults"
     """What runs without tuning show: arms with options that the suite gives, or none but the parts' defaults."""
 
@@ -159,6 +161,7 @@ def context_of(suite: Suite) -> Context:
         noun=_noun(suite),
         checkpoints=checkpoints_of(suite),
         lacks=() if suite.source is None else lacking_controls(setting.values for setting in suite.settings),
+        stepless=suite.stepless,
         untuned=_untuned(suite),
     )
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.suite.checks import unmatched
 from harness.verdict.format import Measure, count, listed, percent
 from harness.verdict.judgement import SMALLEST_N, Verdict
 from harness.verdict.power import detectable
@@ -54,6 +55,8 @@ class Facts:
     checkpoints: Checkpoints = ""
     lacks: tuple[str, ...] = ()
     """Controls that no arm of the suite is."""
+    stepless: tuple[str, ...] = ()
+    """Which of the two takes no steps."""
 
 
 def sentence(verdict: Verdict, metric: Measure, facts: Facts) -> str:
@@ -63,7 +66,7 @@ def sentence(verdict: Verdict, metric: Measure, facts: Facts) -> str:
     text = f"On {verdict.problem}, {budget(verdict.claim, facts.noun, facts.trials, studies)}, {answer}."
     notes = [_failures(verdict, metric, facts), _missing(verdict, facts), _not_equivalent(verdict)]
     scope = "" if verdict.lo is None else _scope(verdict, metric, facts)
-    return " ".join(filter(None, [text, *notes, scope, without_controls(facts.lacks)]))
+    return " ".join(filter(None, [text, *notes, scope, unmatched(facts.stepless), without_controls(facts.lacks)]))
 
 
 def without_controls(lacks: tuple[str, ...]) -> str:

@@ -60,6 +60,7 @@ PARTS = (
     part("strategy", "linear_probe"),
     part("strategy", "soft", {"alpha": 0.5}, hooks=["penalty"], weight_decay=False),
     part("strategy", "probe", {"lr": 0.5, "depth": 1, "mode": "mean"}, {"mode": Choice("mean", "max")}),
+    part("strategy", "exact", {"l2": 1.0}, {"l2": Float(0.1, 10.0, log=True)}, hooks=["exact"]),
     part("executor", "process"),
     part("executor", "serial"),
     part("executor", "dask", {"scheduler": "", "resources": {}, "patience": 300.0, "allow_mixed_environment": False}),

@@ -22,9 +22,10 @@ VALUES = {"full": SIX, "lora": [base + d for base, d in zip(SIX, D, strict=True)
 WHY = "the model has no norm layer with parameters"
 
 
-def judged(values=VALUES, *, checkpoints=3, finals=None, arms=("full", "lora"), lacks=(), **chosen):
+def judged(values=VALUES, *, checkpoints=3, finals=None, arms=("full", "lora"), lacks=(), stepless=(), **chosen):
     given = {"replicates": 6, "metric": "accuracy", "baseline": arms[0], "primary": tuple(arms[1:])} | chosen
-    context = Context("?", ("digits",), tuple(arms), 12, "strategy", checkpoints=checkpoints, lacks=lacks)
+    said = {"checkpoints": checkpoints, "lacks": lacks, "stepless": stepless}
+    context = Context("?", ("digits",), tuple(arms), 12, "strategy", **said)
     frame = make_finals(values, problem="digits") if finals is None else finals
     return compare(frame, suite_compare=Compare(**given), metric=ACCURACY, seed=0, context=context)
 
@@ -220,6 +221,12 @@ def test_every_sentence_of_a_suite_without_controls_says_which_it_has_not():
     (verdict,) = judged(lacks=("scratch", "linear_probe"))
     assert verdict.sentence.endswith("No arm is the control scratch or linear_probe (controls = false).")
     assert "controls" not in judged()[0].sentence
+
+
+def test_a_sentence_about_an_arm_that_takes_no_steps_says_so_and_no_other_does():
+    says = "lora is not matched in steps: the head is fitted to its optimum."
+    assert judged(stepless=("lora",))[0].sentence.endswith(says)
+    assert "matched in steps" not in judged(stepless=("other",))[0].sentence
 
 
 def test_the_checkpoints_of_a_suite_are_those_of_its_source():

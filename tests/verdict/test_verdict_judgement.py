@@ -29,6 +29,7 @@ class FakeSuite:
     problems: tuple[str, ...] = ("mnist",)
     question: str = "Which?"
     source: Any = None
+    stepless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

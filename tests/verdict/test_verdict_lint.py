@@ -38,6 +38,7 @@ class FakeSuite:
     settings: tuple[FakeSetting, ...] = ()
     seed: int = 0
     source: Any = None
+    stepless: tuple[str, ...] = ()
     question: str = "?"
     arms: tuple[str, ...] = ("sgd", "adam")
 
