@@ -21,7 +21,7 @@ test-faults: $(VENV)/.test  ## kills, full disks, signals and damage at every po
 	$(BIN)/python -m pytest -s --benchmark-disable --durations=15 tests/faults
 
 test-peers: $(VENV)/.peers  ## LoRA against PEFT, layer decay against timm
-	$(BIN)/python -m pytest -q -rs --benchmark-disable tests/test_strategies_peers.py
+	$(BIN)/python -m pytest -q -rs --benchmark-disable tests/strategies/test_strategies_peers.py
 
 bench: $(VENV)/.bench  ## the benchmarks, 15 minutes on a machine that does nothing else
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-sort=name
