@@ -28,8 +28,6 @@ def command(arguments: list[str]) -> None:
 
 def serve() -> None:
     """Answer `{"arguments": [...], ...}` with `{"pid": n}` and `{"wait": pid, "seconds": s}` with `{"status": n}`."""
-    import harness.datapackage
-
     import harness.__main__
     import harness.cli
     import harness.coordinator
@@ -39,7 +37,7 @@ def serve() -> None:
     import harness.recheck
     import harness.report
     import harness.session
-    import harness.tables
+    import harness.tables.datapackage
     import harness.verdict  # noqa: F401
 
     for line in sys.stdin:
