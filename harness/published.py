@@ -16,18 +16,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness import registry
-from harness.errors import DataError, PluginError, ResultsError
+from harness.download import fetch
+from harness.errors import DataError, PluginError
 from harness.hookspecs import DEFAULT_WEIGHTS, Weights, weights_from_plain
 from harness.locations import may_download
 from harness.registry import child
 from harness.registry.catalog import PartInfo, few_names, nearest
-from harness.store import write_atomically
+from harness.store import sweep_abandoned
 
 FOLDER = "weights"
 """In the data root, where published weights are looked for first and downloaded into."""
-PATIENCE_SECONDS = 60.0
-"""How long a download may stand still."""
-_CHUNK = 2**20
 
 
 class DamagedWeights(DataError):
@@ -114,6 +112,8 @@ def find(weights: Weights, *, root: Path) -> tuple[Path, str]:
         DataError: there is no such file, it cannot be downloaded, or it is damaged; says where and what was found.
     """
     damage = ""
+    if may_download():
+        sweep_abandoned(folders(root)[0])
     for folder in folders(root):
         path = folder / weights.file
         if not os.path.lexists(path):
@@ -125,7 +125,8 @@ def find(weights: Weights, *, root: Path) -> tuple[Path, str]:
             if not may_download():
                 raise
     if may_download() and weights.url:
-        return _download(weights, folders(root)[0])
+        path = folders(root)[0] / weights.file
+        return path, fetch(weights.url, path, digest=weights.sha256_prefix)
     if damage:
         raise DamagedWeights(damage)
     ways = "put the file there, name another folder by --data DIR"
@@ -151,54 +152,9 @@ def check_published(path: Path, found: str, weights: Weights) -> None:
     Raises:
         DamagedWeights: what was due, and what was found.
     """
-    _check_prefix(found, weights, f"{path} is not as published", "remove it, and have it downloaded by --download")
-
-
-def _check_prefix(found: str, weights: Weights, what: str, way: str) -> None:
     if not found.startswith(weights.sha256_prefix):
-        raise DamagedWeights(f"{what}: its SHA-256 must begin with {weights.sha256_prefix}, got {found}; {way}")
-
-
-def _download(weights: Weights, folder: Path) -> tuple[Path, str]:
-    """Fetch the file into the folder; it is there whole, and as published, or not at all.
-
-    Raises:
-        DataError: what stands in the way.
-    """
-    digest, path = hashlib.sha256(), folder / weights.file
-    again = f"the same command tries again, or put the file into {folder}"
-    try:
-        write_atomically(path, _fetched(weights, digest, again))
-    except (ResultsError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, ResultsError) else error
-        reason = getattr(cause, "strerror", None) or cause
-        raise DataError(f"{weights.file} cannot be downloaded into {folder} ({reason}); {again}") from error
-    return path, digest.hexdigest()
-
-
-def _fetched(weights: Weights, digest: Any, again: str) -> Iterator[bytes]:
-    """The file piece by piece, an error in place of its end if it is not as published."""
-    import http.client
-    import urllib.error
-    import urllib.request
-
-    failed = f"{weights.file} cannot be downloaded from {weights.url}"
-    size = 0
-    try:
-        with urllib.request.urlopen(weights.url, timeout=PATIENCE_SECONDS) as answer:
-            due = answer.headers.get("Content-Length")
-            while chunk := answer.read(_CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
-                yield chunk
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        if isinstance(error, urllib.error.HTTPError):  # it is the answer as well
-            error.close()
-        raise DataError(f"{failed} ({reason}); {again}") from error
-    if due is not None and due.isdecimal() and int(due) != size:
-        raise DataError(f"{failed} ({size:,} of {int(due):,} bytes came); {again}")
-    _check_prefix(digest.hexdigest(), weights, f"what came from {weights.url} is not as published", again)
+        due = f"its SHA-256 must begin with {weights.sha256_prefix}, got {found}"
+        raise DamagedWeights(f"{path} is not as published: {due}; remove it, and have it downloaded by --download")
 
 
 # Bytes ---------------------------------------------------------------------------------------------------------------

@@ -26,14 +26,16 @@ from harness import records
 from harness.errors import ResultsError
 from harness.records import Damaged, Record, make_record, parse_record
 
-__all__ = ["Damaged", "Record", "Store", "make_record", "parse_record", "write_atomically"]
+__all__ = ["Damaged", "Record", "Store", "make_record", "parse_record", "sweep_abandoned", "write_atomically"]
 
 LARGEST = 4 * 2**20
 """Bytes; a larger record is damage."""
-_TEMPORARY = re.compile(r"\..+\.[0-9]+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\..+\.([0-9]+)\.[0-9a-f]{8}\.tmp")
 _RECORD_BYTES, _REPORT_BYTES = 16 * 2**10, 16 * 2**20
 """What a run takes at least, with its rows in the tables; what tables and report take besides."""
 _MOMENT_SECONDS = 1.0
+_ABANDONED_SECONDS = 2 * 86400.0
+"""After which nobody is still at a temporary file, on whatever host; a download is given a day."""
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
 
 
@@ -66,6 +68,31 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, durable: bool
             _sync_folder(path.parent)
     except OSError as error:
         _explain(error, path, size)
+
+
+def sweep_abandoned(folder: Path) -> int:
+    """Remove temporary files of `write_atomically` whose writer was killed, and no one else's; returns how many.
+
+    Nobody needs to hold the folder: a file is left alone while its writer may be alive. The writer of this host is dead
+    if no process has its id; of another host nothing is known, and its files go when they are two days old.
+    """
+    removed = 0
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # another process sweeps too, or it is not ours to remove
+            if (found := _TEMPORARY.fullmatch(path.name)) and _abandoned(path, int(found[1])):
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def _abandoned(path: Path, pid: int) -> bool:
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if time.time() - status.st_mtime > _ABANDONED_SECONDS:
+        return True
+    here = path.name.rpartition(f".{pid}.")[0].endswith(f".{socket.gethostname()}")
+    return here and not _alive({"host": socket.gethostname(), "pid": pid})
 
 
 @contextlib.contextmanager

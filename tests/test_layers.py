@@ -64,7 +64,7 @@ LAYERS = (
     (
         "train/checkpoints.py", "train/snapshot.py", "train/feed.py", "train/augment.py", "train/penalties.py",
     ),
-    ("registry/", "published.py", "toml/", "suite/schema.py"),
+    ("registry/", "published.py", "download.py", "toml/", "suite/schema.py"),
     ("suite/",),
     ("plan/", "fitting.py", "sizes.py"),
     ("tune/", "strategies/", "details.py", "train/", "probe.py", "outline.py", "execute/"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import published, registry
+from harness import download, published, registry
 from harness.errors import DataError, PluginError
 from harness.hookspecs import Model, Weights, weights_from_plain, weights_to_plain
 from harness.locations import DOWNLOAD
@@ -278,7 +278,7 @@ def test_a_download_that_ends_early_is_not_taken_for_the_file(tmp_path, monkeypa
 
 
 def test_a_download_that_stands_still_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(published, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(download, "PATIENCE_SECONDS", 0.2)
     monkeypatch.setenv(DOWNLOAD, "1")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
