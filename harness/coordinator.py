@@ -292,9 +292,14 @@ class Coordinator:
                 self._advance(pursuit)
 
     def _keep_source(self, outcome: Outcome) -> None:
-        """Record a source run, and queue what waited for its weights."""
+        """Record a source run, and queue what waited for its weights.
+
+        Raises:
+            ResultsError: the weights that it wrote lie elsewhere.
+        """
         request = self._sources.requests[outcome.id]
         self._note_source(request, self._write(request, outcome), fresh=True)
+        self._sources.check(request)
         for waiting in self._held.pop(outcome.id):
             self._enqueue(waiting)
 

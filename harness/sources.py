@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.errors import ResultsError
 from harness.plan import Plan, Request
 from harness.store import Record, Store, write_atomically
 from harness.train.checkpoints import sha256_of
@@ -32,6 +33,19 @@ class Sources:
         if run_id not in self._good and self._is_good(self.store, request):
             self._good.add(run_id)
         return run_id in self._good
+
+    def check(self, request: Request) -> None:
+        """Refuse to go on when the run that was just done left its weights somewhere else: it would be done for ever.
+
+        Raises:
+            ResultsError: where they should be.
+        """
+        if self.failure(request) is None and not self.ready(request):
+            path = self.store.weights(request.spec.id)
+            raise ResultsError(
+                f"source run {request.spec.id[:12]} ended, and its weights are not in {path}: an executor must write "
+                "them where the coordinator reads them; the same command goes on with --executor process"
+            )
 
     def borrow(self, request: Request) -> None:
         """Take record and weights over from the results of another suite beside this one, where they are whole."""

@@ -15,9 +15,8 @@ def look(given: str) -> bytes:
     plan = json.loads(given)
     sources = [{"version": origin["version"], "sha256": origin["sha256"]} for origin in plan["origins"]]
     result = {"status": "ok", "fingerprints": [data["fingerprints"] for data in plan["preload"]]}
-    return json.dumps(
-        {"daemon": False, "sources": sources, "result": result, "environment": {"torch": "stub"}}
-    ).encode()
+    said = {"daemon": False, "sources": sources, "unseen": [], "result": result, "environment": {"torch": "stub"}}
+    return json.dumps(said).encode()
 
 
 def run(given: str, job: str) -> bytes:

@@ -118,6 +118,39 @@ def test_processes_give_the_records_that_one_process_gives(moved):
     assert outcomes(moved.folder / "results" / "two") == one
 
 
+ELSEWHERE = """
+from dataclasses import replace
+from pathlib import Path
+import harness
+
+def build(settings):
+    from harness.execute.serial import SerialExecutor
+
+    class Elsewhere(SerialExecutor):
+        def submit(self, job):
+            path = job.weights and str(Path("elsewhere", Path(job.weights).name).absolute())
+            super().submit(replace(job, weights=path))
+
+    return Elsewhere()
+
+@harness.hookimpl
+def harness_executors():
+    return [harness.Executor("elsewhere", build=build)]
+"""
+
+
+def test_an_executor_that_leaves_weights_elsewhere_is_stopped_at_the_first_and_nothing_is_lost(moved):
+    moved.plugin("elsewhere", ELSEWHERE)
+    said = moved.run("run", "suite.toml", "--executor", "elsewhere")
+    assert (said.code, said.out) == (4, ""), said.err
+    folder = moved.folder / "results" / "suite"
+    (source,) = records(folder)
+    assert f"source run {source[:12]} ended, and its weights are not in results/suite/weights/{source}." in said.err
+    again = moved.run("run", "suite.toml")
+    assert again.code == 0, again.err
+    assert f"{RUNS} of {RUNS} ok" in again.err
+
+
 def test_a_new_arm_computes_no_source_again(moved):
     moved.run("run", "suite.toml")
     folder = moved.folder / "results" / "suite"

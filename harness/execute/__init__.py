@@ -145,6 +145,10 @@ class Settings:
     """Plugins of the plan, as `harness.catalog.Origin`."""
     environment: Mapping[str, Any] | None = None
     """The numeric environment of the runs that are recorded; None where there are none, or several."""
+    folder: str | None = None
+    """The results folder, where source runs write weights to it and others start from these; else None."""
+    files: tuple[Mapping[str, str], ...] = ()
+    """Files of published weights that runs start from: `path` and `sha256`."""
 
     @classmethod
     def of(cls, plan: Plan, *, folder: Path, environment: Mapping[str, Any] | None = None) -> Settings:
@@ -163,7 +167,14 @@ class Settings:
             preload=tuple(_datasets(plan)),
             origins=tuple(_origins(plan)),
             environment=environment,
+            folder=str(folder.absolute()) if plan.source_ids else None,
+            files=tuple(_files(plan)),
         )
+
+
+def _files(plan: Plan) -> list[dict[str, str]]:
+    found = {str(one.path): one.sha256 for one in plan.published.values()}
+    return [{"path": path, "sha256": sha256} for path, sha256 in sorted(found.items())]
 
 
 def _datasets(plan: Plan) -> list[dict[str, Any]]:

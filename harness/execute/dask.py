@@ -14,10 +14,11 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import interrupts
-from harness.execute import Job, Outcome, Settings, cluster, cores, station
+from harness.execute import Job, Outcome, Settings, cluster, cores, sharing, station
 from harness.execute.process import ATTEMPTS
 from harness.execute.roster import Roster, Worker, error_text
 from harness.execute.sameness import own_origin
@@ -78,10 +79,12 @@ class DaskExecutor:
         look: Callable[[str], bytes] = station.look,
     ) -> None:
         self._settings, self._cluster, self._run = settings, found, run
+        self._mark = None if settings.folder is None else sharing.mark(Path(settings.folder))
+        seen = settings.files if self._mark is None else (self._mark, *settings.files)
         self._ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._roster = Roster(
             found.client,
-            settings,
+            dataclasses.replace(settings, files=seen),
             look=look,
             ended=self._ended.put,
             resources=resources or {},
@@ -121,6 +124,8 @@ class DaskExecutor:
             self._cancel(list(self._tasks.values()))
             self._waiting.clear()
             self._cluster.close()
+            if self._mark is not None:
+                sharing.take_away(self._mark)
 
     def _hand_out(self) -> None:
         while self._waiting and (worker := self._roster.free()) is not None:

@@ -14,6 +14,7 @@ from harness.registry.catalog import Origin
 from harness.registry.discovery import Source, find
 from harness.spec import canonical
 
+UNSEEN = "weights that runs start from must lie under the same path for all workers, on a disk that they share"
 DAEMON = (
     "it runs as a daemon, which may have no processes of its own; "
     "start workers with DASK_DISTRIBUTED__WORKER__DAEMON=False"
@@ -52,6 +53,8 @@ def differences(settings: Settings, report: Mapping[str, Any]) -> list[str]:
     ]
     if any(found):
         return [text for text in found if text]
+    if report["unseen"]:
+        return [*report["unseen"], UNSEEN]
     if report["result"]["status"] != "ok":
         return [f"its data: {report['result']['reason']}"]
     pairs = zip(settings.preload, report["result"]["fingerprints"], strict=True)

@@ -20,6 +20,7 @@ from typing import Any
 from harness.execute import LOOK, Job, Outcome, Settings, in_processes
 from harness.execute.process import ATTEMPTS, ProcessExecutor
 from harness.execute.sameness import source_of
+from harness.execute.sharing import unseen
 from harness.registry.catalog import Origin
 from harness.spec import digest
 
@@ -198,9 +199,11 @@ def look(given: str) -> bytes:
     settings = _settings(given)
     sources = [source_of(Origin(**origin)) for origin in settings.origins]
     daemon = bool(multiprocessing.current_process().daemon)
-    report: dict[str, Any] = {"daemon": daemon, "sources": sources}
+    plain = json.loads(given)
+    missing = unseen(plain["files"], plain["folder"])
+    report: dict[str, Any] = {"daemon": daemon, "sources": sources, "unseen": missing}
     expected = [{"version": origin["version"], "sha256": origin["sha256"]} for origin in settings.origins]
-    if not daemon and sources == expected:
+    if not daemon and not missing and sources == expected:
         payload = {"phase": LOOK, "threads": settings.threads, "datasets": list(settings.preload)}
         job = Job(digest([LOOK, given]), payload, {}, "", settings.device)
         outcome = _station(settings).evaluate(job, cancelled=_cancellation())
@@ -231,6 +234,7 @@ def _settings(given: str) -> Settings:
         logs = Path(tempfile.gettempdir()) / "harness-logs"
     lists = {name: tuple(plain[name]) for name in ("preload", "origins")}
     here = {"workers": get_worker().state.nthreads, "logs": str(logs), "checkpoints": None}
+    here |= {"folder": None, "files": ()}  # else every command would need a station of its own
     return Settings(**{**plain, **lists, **here})
 
 

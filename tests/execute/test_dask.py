@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,6 +18,7 @@ from harness import execute
 from harness import session as sessions
 from harness.execute import Job, cluster
 from tests.conftest import TINY, Project
+from tests.test_sources import MOVED
 
 pytest.importorskip("distributed")
 
@@ -220,6 +224,62 @@ def test_a_suite_on_a_cluster_ends_in_the_bytes_of_worker_processes_though_worke
     assert process.returncode == 0, err
     for table in ("runs", "evaluations", "trials", "summary", "comparisons"):
         assert project.read(f"dask/tables/{table}.csv") == project.read(f"plain/tables/{table}.csv")
+
+
+@pytest.mark.slow
+def test_runs_that_start_from_weights_end_on_a_cluster_in_the_bytes_of_one_process(project):
+    project.write(suite=MOVED)
+    for executor, folder in (("serial", "one/suite"), ("dask", "two/suite")):  # apart, so that none borrows weights
+        said = project.run_apart("run", "suite.toml", "--executor", executor, "--workers", "2", "--results", folder)
+        assert said.code == 0, said.err
+        assert "21 runs done" in said.err
+    for table in ("runs", "evaluations", "trials", "blocks", "summary", "comparisons"):
+        assert project.read(f"two/suite/tables/{table}.csv") == project.read(f"one/suite/tables/{table}.csv")
+    weights = [sorted((project.folder / one / "suite/weights").iterdir()) for one in ("one", "two")]
+    assert [path.read_bytes() for path in weights[0]] == [path.read_bytes() for path in weights[1]]
+    assert len(weights[0]) == 3
+    assert not list((project.folder / "two/suite").glob(".*"))
+
+
+@contextlib.contextmanager
+def _worker_of_another_view(scheduler, hidden):
+    """A worker that has an empty folder in the place of `hidden`, as one on a machine without that disk."""
+    dask = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler, "--nthreads", "1", "--no-dashboard"]
+    mounted = f"mount -t tmpfs none {shlex.quote(str(hidden))} && exec {shlex.join(dask)}"
+    environment = {**os.environ, "DASK_DISTRIBUTED__WORKER__DAEMON": "False"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    worker = subprocess.Popen(["unshare", "-rm", "sh", "-c", mounted], env=environment, **quiet)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
+def _can_unshare():
+    try:
+        mounted = ["unshare", "-rm", "mount", "-t", "tmpfs", "none", "/tmp"]
+        return subprocess.run(mounted, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _can_unshare(), reason="needs a view of the disk of its own (unshare -rm)")
+def test_a_worker_that_does_not_see_the_results_gets_no_run_and_the_command_ends_before_the_first(project):
+    project.write(suite=MOVED)
+    results = project.folder / "results"
+    results.mkdir()
+    found = cluster.start(0)
+    try:
+        with _worker_of_another_view(address(found), results):
+            said = project.run_apart("run", "suite.toml", "--executor", "dask", "--scheduler", address(found))
+    finally:
+        found.close()
+    assert (said.code, said.out) == (4, ""), said.err
+    assert "no worker is left that may be used" in said.err
+    assert f"{results / 'suite'}: not the folder that it is here (no such file or directory); weights" in said.err
+    assert not list((results / "suite").glob("runs/*/*"))
 
 
 def _records(project, folder):

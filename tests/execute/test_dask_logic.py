@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import threading
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ def report(**changed):
     """What a worker says that has what the plan needs, with something changed."""
     sources = [{"version": "0.3", "sha256": "ab" * 32}]
     result = {"status": "ok", "reason": None, "evaluations": [], "fingerprints": [dict(DATA["fingerprints"])]}
-    return {"daemon": False, "sources": sources, "result": result, "environment": HERE, **changed}
+    return {"daemon": False, "sources": sources, "unseen": [], "result": result, "environment": HERE, **changed}
 
 
 class Future:
@@ -317,6 +318,10 @@ def refusal(start, client, said, **options):
         ({"daemon": True}, "start workers with DASK_DISTRIBUTED__WORKER__DAEMON=False"),
         ({"result": {"status": "data_changed", "reason": "no file"}}, "its data: no file"),
         (
+            {"unseen": ["/results/moved: not the folder that it is here (no such file or directory)"]},
+            "/results/moved: not the folder that it is here (no such file or directory); weights that runs start from",
+        ),
+        (
             {"result": {"status": "ok", "fingerprints": [{"train": "33" * 32, "test": "22" * 32}]}},
             "data set 'clouds', train split: 333333333333 there, 111111111111 here",
         ),
@@ -324,6 +329,17 @@ def refusal(start, client, said, **options):
 )
 def test_a_worker_that_differs_gets_no_run_and_both_values_are_named(start, client, said, says):
     assert says in refusal(start, client, report(**said), allow_mixed_environment=True)
+
+
+def test_a_mark_lies_in_the_folder_of_weights_while_the_cluster_is_used_and_workers_are_told_of_it(
+    start, client, tmp_path
+):
+    executor = start("w", settings=dataclasses.replace(SETTINGS, folder=str(tmp_path)))
+    (mark,) = tmp_path.iterdir()
+    (told,) = json.loads(client.looks[0].arguments[0])["files"]
+    assert told == {"path": str(mark), "sha256": hashlib.sha256(mark.read_bytes()).hexdigest()}
+    executor.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_is_held_against_the_environment_of_the_records(start, client):
