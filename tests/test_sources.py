@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.hookspecs import Splits
-from harness.train.data import Subset, divide
+from harness.train.division import Subset, divide
 
 MOVED: dict[str, Any] = {
     "source": {"dataset": {"use": "clouds", "seed": 7}, "epochs": 1},

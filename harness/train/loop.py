@@ -22,8 +22,8 @@ from harness.strategies.prefix import Prefix
 from harness.strategies.source import Source
 from harness.train import snapshot
 from harness.train.augment import Augmenter
-from harness.train.data import Division
 from harness.train.device import Clocks, Laps, autocast, reseed
+from harness.train.division import Division
 from harness.train.feed import Budget, Examples, Pair, batches
 from harness.train.network import Blueprint, Inapplicable
 from harness.train.parts import Parts, options

@@ -13,9 +13,8 @@ import torch
 from harness.hookspecs import Splits
 from harness.strategies.source import Source
 from harness.strategies.weights import save_state
-from harness.train import data
-from harness.train.data import Division, Fold, Subset
 from harness.train.device import Clocks
+from harness.train.division import Division, Fold, Subset, divide
 from harness.train.loop import Keep, Training
 from harness.train.parts import Parts
 from harness.train.returned import Diverged
@@ -90,7 +89,7 @@ def build_only(
 
 def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, loaders: int = 0) -> Division:
     problem = payload["problem"]
-    return data.divide(
+    return divide(
         splits,
         seed=payload["seeds"]["split"],
         train=problem["train_examples"],

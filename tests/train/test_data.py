@@ -13,6 +13,7 @@ from harness.errors import PluginError
 from harness.hookspecs import Splits
 from harness.registry.catalog import Origin
 from harness.train import data
+from harness.train import division as division_module
 from harness.train.data import check, fingerprint
 
 LABELS = torch.arange(20) % 4
@@ -25,7 +26,7 @@ def splits(inputs=None, labels=None, **changed):
 
 
 def divide(made, **given):
-    return data.divide(made, device=torch.device("cpu"), **given)
+    return division_module.divide(made, device=torch.device("cpu"), **given)
 
 
 def pair(examples):
@@ -128,7 +129,7 @@ def test_batches_of_a_map_style_data_set_hold_the_examples_that_were_asked_for()
 def test_what_an_example_draws_depends_on_seed_and_index_and_on_no_number_of_loaders(loaders):
     def drawn(loaders, order, seed=1):
         made = map_style(draws=True)
-        train = data.divide(
+        train = division_module.divide(
             made, seed=0, train=12, validation=4, with_test=False, device=torch.device("cpu"), loaders=loaders
         ).train
         return {float(row[0]): row[1:].tolist() for x, _, _ in train.batches(order, seed=seed) for row in x}
@@ -249,20 +250,20 @@ def test_the_layout_in_memory_is_no_part_of_the_fingerprint():
 
 def in_fold(index, *, of=4, made=None, seed=0, **given):
     asked = {"train": None, "validation": 3, "with_test": True, **given}
-    return divide(made or splits(), seed=seed, fold=data.Fold(of, index, 7), **asked)
+    return divide(made or splits(), seed=seed, fold=division_module.Fold(of, index, 7), **asked)
 
 
 @pytest.mark.parametrize(("examples", "classes", "of"), [(20, 4, 5), (23, 3, 4), (100, 7, 10), (9, 1, 2)])
 def test_folds_are_as_even_as_can_be_as_a_whole_and_in_each_class(examples, classes, of):
     labels = torch.randint(classes, (examples,), generator=torch.Generator().manual_seed(1))
-    folds = data.assign_folds(examples, labels, of=of, seed=3)
+    folds = division_module.assign_folds(examples, labels, of=of, seed=3)
     sizes = torch.bincount(folds, minlength=of)
     assert (sizes.sum(), sizes.max() - sizes.min() <= 1) == (examples, True)
     for label in range(classes):
         each = torch.bincount(folds[labels == label], minlength=of)
         assert each.max() - each.min() <= 1
-    assert not torch.equal(folds, data.assign_folds(examples, labels, of=of, seed=4))
-    assert torch.equal(folds, data.assign_folds(examples, labels, of=of, seed=3))
+    assert not torch.equal(folds, division_module.assign_folds(examples, labels, of=of, seed=4))
+    assert torch.equal(folds, division_module.assign_folds(examples, labels, of=of, seed=3))
 
 
 def test_every_example_is_tested_in_one_fold_and_never_trained_on_there():
