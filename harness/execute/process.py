@@ -200,7 +200,7 @@ class ProcessExecutor:
             return None
         observed: dict[str, Any] = {"attempt": running.attempt, "total_seconds": time.monotonic() - running.begun}
         with contextlib.suppress(OSError):
-            observed["traceback"] = (self._logs / f"{running.job.id}.log").read_text(errors="replace")[-_TAIL:]
+            observed["traceback"] = _end_of(self._logs / f"{running.job.id}.log")
         result = {"status": ended.status, "reason": ended.reason, "evaluations": []}
         return Outcome(running.job.id, result, {}, observed)
 
@@ -268,6 +268,13 @@ def _answer_within(seconds: float) -> Iterator[None]:
         ) from error
     finally:
         timer.cancel()
+
+
+def _end_of(log: Path) -> str:
+    """Its last characters; a run that was ended for its words has written gigabytes."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4 * _TAIL))  # a character has 4 bytes at most
+        return file.read().decode(errors="replace")[-_TAIL:]
 
 
 def _server_pid() -> int | None:

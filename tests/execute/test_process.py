@@ -129,6 +129,7 @@ def act(action, root):
     elif action == "chatter":
         while True:
             print("x" * 2**16)
+            time.sleep(0.001)  # else it writes gigabytes before it is looked at
     elif action == "hang":
         re.match(r"(a+)+$", "a" * 64 + "b")
     elif action == "write here":
@@ -472,6 +473,16 @@ def test_a_link_or_a_fifo_in_the_place_of_a_log_is_not_written_through(executor,
 def test_the_log_of_a_crash_is_kept(executor, job):
     finish(executor, one := job("print", precision="no such precision", steps=0, epochs=None))
     assert log(executor, one).exists()
+
+
+def test_of_a_log_without_end_only_the_end_is_read(tmp_path):
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.truncate(2**40)  # sparse; to read it all there is no memory
+        file.seek(0, os.SEEK_END)
+        file.write("größer".encode())
+    assert process._end_of(log).lstrip("\0") == "größer"
+    assert len(process._end_of(log)) == process._TAIL
 
 
 @pytest.mark.parametrize(
