@@ -1,14 +1,17 @@
-"""Files from the web: there whole and as published, or not at all, whatever ends the process that fetches them."""
+"""Files from the web and from archives: there whole and as published, or not at all, whatever ends the process."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import DataError, ResultsError
 from harness.store import sweep_abandoned, write_atomically
+
+if TYPE_CHECKING:
+    import tarfile
 
 PATIENCE_SECONDS = 60.0
 """How long a download may stand still."""
@@ -36,6 +39,41 @@ def fetch(url: str, path: Path, *, digest: str, algorithm: str = "sha256") -> st
         reason = getattr(cause, "strerror", None) or cause
         raise DataError(f"{path.name} cannot be downloaded into {path.parent} ({reason}); {again}") from error
     return str(found.hexdigest())
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Put the files of a tar archive below the folder, each of them in place of what may be there.
+
+    Links and whatever else is no regular file are left out.
+
+    Raises:
+        DataError: it has a file that would lie elsewhere, cannot be read, or its files cannot be kept.
+    """
+    import tarfile
+    import zlib
+
+    try:
+        with tarfile.open(path) as archive:
+            _unpack(archive, path, folder)
+    except (ResultsError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{path} cannot be unpacked into {folder} ({reason}); the same command tries again") from error
+
+
+def _unpack(archive: tarfile.TarFile, path: Path, folder: Path) -> None:
+    swept: set[Path] = set()
+    for member in archive:
+        place = PurePosixPath(member.name)
+        if place.is_absolute() or ".." in place.parts:
+            raise DataError(f"{path} has a file outside its own folder, {member.name!r}; remove it")
+        content = archive.extractfile(member) if member.isfile() else None
+        if content is None:
+            continue
+        target = folder / place
+        if target.parent not in swept:
+            sweep_abandoned(target.parent)
+            swept.add(target.parent)
+        write_atomically(target, content.read(), durable=False)
 
 
 def _again(path: Path) -> str:

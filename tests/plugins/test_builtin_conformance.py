@@ -21,7 +21,7 @@ MODULES = [module.name for module in pkgutil.iter_modules(harness_plugins.__path
 PARTS = [part for name in MODULES for part in parts_of(importlib.import_module(f"harness_plugins.{name}"))]
 # Whole networks and data sets that lie elsewhere: test_builtin_torchvision_*.py checks one of each family, and small
 # files in the formats of the others; test_builtin_torch_optim.py checks those that fit a few models only.
-ELSEWHERE = ("torchvision_models", "torchvision_datasets", "torch_optim")
+ELSEWHERE = ("torchvision_models", "torchvision_datasets", "torchvision_photographs", "torch_optim")
 ALL_HERE = [
     part
     for name in MODULES
