@@ -14,7 +14,7 @@ from harness.verdict.judgement import averaged_over, checkpoints_of
 
 MEASURES = ("trainable_share", "forgetting_kept", "forgetting_refit", "stored_bytes", "saved_bytes")
 """Columns of `runs` that only runs with a source have."""
-_RUN = ("run_id", "arm", "replicate", "status", "reason", "hyperparameters", *MEASURES)
+_RUN = ("run_id", "arm", "replicate", "status", "reason", "hyperparameters", "trainable_parameters", *MEASURES)
 
 
 def moved(view: View) -> bool:

@@ -87,6 +87,7 @@ def runs(table: pd.DataFrame, draw: np.random.Generator, budgets: dict[str, Any]
     labels = made["problem"].map({p: EVERY if budget == "all" else budget for p, budget in budgets.items()})
     found = {
         "trainable_share": made["arm"].map(SHARE),
+        "trainable_parameters": (made["parameters"] * made["arm"].map(SHARE)).round(),
         "stored_bytes": (MIB * made["arm"].map(STORED)).round(),
         "saved_bytes": (MIB * made["arm"].map(SAVED)).round(),
         "forgetting_kept": forgot + noise.where(forgot != 0, 0.0),

@@ -277,26 +277,29 @@ def test_the_front_is_what_no_other_arm_beats_in_both() -> None:
 
 def test_memory_draws_mean_and_interval_at_the_bytes_that_were_recorded(view: View) -> None:
     frame = memory.memory_frame(view, "few")
-    row = frame[(frame["memory"] == "stored_bytes") & (frame["arm"] == "lora")].iloc[0]
+    row = frame[(frame["cost"] == "stored_bytes") & (frame["arm"] == "lora")].iloc[0]
     summary = view.findings.tables["summary"].query("setting == 'tuned' and arm == 'lora'").iloc[0]
-    assert row["bytes"] == tuned(view, "lora")["stored_bytes"].mean()
+    assert row["size"] == tuned(view, "lora")["stored_bytes"].mean()
     assert (row["value"], row["lo"]) == pytest.approx((100 * summary["mean"], 100 * summary["lo"]))
-    axes = drawn(memory._draw, frame, view).axes[1]
+    panels = drawn(memory._draw, frame, view).axes
+    assert [one.get_xlabel() for one in panels] == list(memory.COSTS.values())
+    axes = panels[2]
     marker = next(line for line in axes.lines if line.get_gid() == view.styles["lora"].gid)
     assert marker.get_ydata()[0] == pytest.approx(row["value"])
     # Arms stand aside by less than a twelfth of the axis.
-    assert marker.get_xdata()[0] == pytest.approx(row["bytes"], rel=0.3)
+    assert marker.get_xdata()[0] == pytest.approx(row["size"], rel=0.3)
     assert all(text.get_text().endswith(("KiB", "MiB", "B")) for text in axes.get_xticklabels())
+    assert {text.get_text() for text in panels[0].get_xticklabels()} <= {"1,000", "10,000", "100,000", "1,000,000"}
 
 
 def test_the_front_of_a_minimised_metric_goes_down() -> None:
     view = View(finetuned.findings(arms=FEW, budgets=ONE, trials=0))
     measure = dataclasses.replace(view.measure, direction="minimize")
     view.__dict__["measure"] = measure
-    frame = memory.memory_frame(view, "few").query("memory == 'stored_bytes'")
+    frame = memory.memory_frame(view, "few").query("cost == 'stored_bytes'")
     front = frame[frame["front"]]
     assert frame["value"].idxmin() in front.index
-    assert frame["bytes"].idxmin() in front.index
+    assert frame["size"].idxmin() in front.index
 
 
 # Drift ---------------------------------------------------------------------------------------------------------------
