@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from types import MappingProxyType, SimpleNamespace
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
@@ -21,269 +19,14 @@ from torch import nn
 from harness.errors import PluginError
 from harness.hookspecs import Phase, Strategy
 from harness.registry.catalog import nearest
-from harness.spec import digest
-from harness.strategies import heads, modes
+from harness.strategies import heads
 from harness.strategies.blocks import BlockMap, map_blocks
 from harness.strategies.heads import NewHead
 from harness.strategies.modes import NormPolicy
 from harness.strategies.selection import Parameter, collect, select
-from harness.train import snapshot
+from harness.strategies.transfer import RunningPhase, Transfer, check_requires_grad, copy_state
 
 __all__ = ["NewHead", "NormPolicy", "Parameter", "RunningPhase", "Transfer", "borders", "prepare"]
-
-
-class Transfer:
-    """A model on its way to a new problem: `t` of a strategy's callables, and the runner's handle on its phases."""
-
-    model: nn.Module
-    start: Mapping[str, torch.Tensor]
-    """Parameters and buffers as they were before the strategy's `prepare`, with a new head if there is one: copies on
-    the CPU, only to be read."""
-    head: str
-    """Dotted name of the output layer."""
-    new_head: bool
-    """Whether the head has not been trained before."""
-    source_head: Mapping[str, torch.Tensor] | None
-    """The head that came with loaded weights, by the names of its own state dict; None without them."""
-    norm: NormPolicy
-    """What norm layers do while training. A strategy that starts from random weights always has `follow`."""
-    steps: int
-    """Training steps over all phases."""
-    options: SimpleNamespace
-    """The strategy's `defaults`, changed by what the suite says."""
-    generator: torch.Generator
-    """For all that the strategy draws, so that it shifts no other stream."""
-    memo: dict[str, Any]
-    """Free for the strategy's own notes. A resumed run gets back what is a tensor or plain data; the rest is what
-    `prepare` and `phases` put there."""
-    kept: dict[str, dict[str, torch.Tensor]]
-    """State of the model at the end of each phase that has `keep`, by the phase's name."""
-    unused: tuple[str, ...]
-    """Names of parameters that a forward pass does not read."""
-    penalty: Callable[[], torch.Tensor] | None
-    """The strategy's addition to the loss, checked; None where it has none."""
-    exact: Callable[[], float] | None
-    """Penalty on the head that is fitted to its optimum, for a strategy that takes no steps; else None."""
-
-    def __init__(
-        self,
-        strategy: Strategy,
-        model: nn.Module,
-        blocks: BlockMap,
-        *,
-        steps: int,
-        generator: torch.Generator,
-        norm: NormPolicy = "follow",
-        source_head: Mapping[str, torch.Tensor] | None = None,
-        new_head: bool = True,
-    ) -> None:
-        self.model, self.steps, self.generator = model, steps, generator
-        self.head, self.unused = blocks.head, blocks.unused
-        self.new_head, self.source_head = new_head, source_head
-        self.norm = "follow" if strategy.start == "random" else norm
-        self.start = MappingProxyType(_copy_state(model, torch.device("cpu")))
-        self.options = SimpleNamespace(**strategy.defaults)
-        self.memo, self.kept = {}, {}
-        self.penalty = None if strategy.penalty is None else self._checked_penalty
-        self.exact = None if strategy.exact is None else self._checked_exact
-        self._strategy, self._blocks = strategy, blocks
-        self._parameters = list(collect(model, blocks))
-        self._running: list[RunningPhase] = []
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._penalties = 0
-
-    @property
-    def n_blocks(self) -> int:
-        """Number of stages, the head included."""
-        return self._blocks.n_blocks
-
-    def parameters(self) -> list[Parameter]:
-        """Every parameter once, in the model's order, without those that the model itself holds fixed."""
-        return list(self._parameters)
-
-    @property
-    def phases(self) -> tuple[RunningPhase, ...]:
-        """The phases that have steps, in turn."""
-        return tuple(phase for phase in self._running if phase.steps)
-
-    @property
-    def selection(self) -> str:
-        """Hash of what trains, how fast and when, in hexadecimal: arms that share all else train the same if it agrees.
-
-        Names and multipliers by phase; steps where there are several phases; norm policy, start and decay; and the
-        options of a strategy that has hooks beside `phases`.
-        """
-        strategy, phases = self._strategy, self.phases
-        hooked = any((strategy.prepare, strategy.penalty, strategy.finish, strategy.exact))
-        steps = [[phase.steps, phase.phase.carry] for phase in phases] if len(phases) > 1 else []
-        how = [self.norm, strategy.start, strategy.weight_decay, steps]
-        own = [strategy.name, vars(self.options)] if hooked else []
-        return digest([[phase.multipliers for phase in phases], how, own])
-
-    def begin(self, *, after: int = 0) -> Iterator[RunningPhase]:
-        """The phases that have steps, in turn, each ready to train when it is yielded and wound up after it.
-
-        A run that goes on `after` some steps begins with the phase in which the last of them was.
-
-        Raises:
-            PluginError: the plugin changed in a phase which parameters require a gradient.
-        """
-        for phase in self.phases:
-            if phase.end >= after:
-                phase._enter()
-                yield phase
-                phase._leave()
-
-    def notes(self) -> dict[str, Any]:
-        """What a resumed run cannot make again: kept states, and those of the notes that a file can hold."""
-        memo = {name: value for name, value in self.memo.items() if snapshot.plain(value, name)}
-        return {"kept": self.kept, "memo": memo, "penalties": self._penalties}
-
-    def recall(self, notes: Mapping[str, Any]) -> None:
-        """Take back what `notes` gave."""
-        device = next(self.model.parameters()).device
-        self.kept = {name: {key: t.to(device) for key, t in state.items()} for name, state in notes["kept"].items()}
-        self.memo.update(notes["memo"])
-        self._penalties = notes["penalties"]
-
-    def end(self) -> None:
-        """Let the strategy finish the model: merge or interpolate weights."""
-        if self._strategy.finish is not None:
-            self._strategy.finish(self)
-
-    def _checked_exact(self) -> float:
-        assert self._strategy.exact is not None
-        value: Any = self._strategy.exact(self)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            place = f"strategy '{self._strategy.name}': exact must return a finite number of at least 0"
-            raise PluginError(f"{place}, got {value!r}")
-        return float(value)
-
-    def _checked_penalty(self) -> torch.Tensor:
-        assert self._strategy.penalty is not None
-        value: Any = self._strategy.penalty(self)
-        place = f"strategy '{self._strategy.name}': penalty must return a finite scalar tensor, got"
-        if not isinstance(value, torch.Tensor) or value.dim() != 0 or not value.is_floating_point():
-            shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
-            raise PluginError(f"{place} {type(value).__name__}{shape}")
-        # Later values are not finite when training diverges, which is a result and no defect of the plugin.
-        if self._penalties == 0 and not bool(torch.isfinite(value.detach())):
-            raise PluginError(f"{place} {float(value)} before the first step")
-        self._penalties += 1
-        return value
-
-
-@dataclass(eq=False)
-class RunningPhase:
-    """A phase with its place in the run and its parameters, ready for one optimizer and one schedule."""
-
-    label: str
-    """Strategy, number and name, for messages."""
-    start: int
-    """Steps of the run before it."""
-    end: int
-    """Steps of the run up to its end."""
-    multipliers: Mapping[str, float]
-    """Share of the learning rate by name of each parameter that trains."""
-    transfer: Transfer = field(repr=False)
-    phase: Phase = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """As the strategy names the phase; may be empty."""
-        return self.phase.name
-
-    @property
-    def steps(self) -> int:
-        """Training steps of the phase."""
-        return self.end - self.start
-
-    @cached_property
-    def held(self) -> Mapping[str, nn.Module]:
-        """What stays in evaluation mode while the phase trains, by path."""
-        selected, transfer = self.parameters(), self.transfer
-        trains, open_blocks = {id(p.tensor) for p in selected}, {p.block for p in selected}
-        found = modes.held(transfer.model, transfer._blocks, trains=trains, open_blocks=open_blocks, norm=transfer.norm)
-        return MappingProxyType(dict(found))
-
-    def trains_norm(self, path: str) -> bool:
-        """Whether the norm layer of that path is in training mode while the phase trains, so that its buffers move."""
-        return path not in self.held
-
-    def idle(self) -> list[str]:
-        """Biases that are selected and cannot learn: a norm in training mode right behind subtracts any constant."""
-        pairs = self.transfer._blocks.followed
-        return [
-            f"{layer}.bias" for layer, norm in pairs if f"{layer}.bias" in self.multipliers and self.trains_norm(norm)
-        ]
-
-    def parameters(self) -> list[Parameter]:
-        """What trains, in the model's order."""
-        return [parameter for parameter in self.transfer.parameters() if parameter.name in self.multipliers]
-
-    def groups(self, hyperparameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Parameter groups for the optimizer's builder, one per (multiplier, decays or not), in the model's order.
-
-        `lr` of a group is the hyperparameter times the multiplier. Tensors of fewer than 2 dimensions (biases, scales
-        and shifts of norms) never decay: their groups have `weight_decay` 0. So has every group of a strategy with
-        `weight_decay=False`. The other groups leave `weight_decay` to the optimizer.
-
-        Raises:
-            PluginError: a multiplier is not 1, and the optimizer has no `lr`.
-        """
-        lr = hyperparameters.get("lr")
-        groups: dict[tuple[float, bool], dict[str, Any]] = {}
-        for parameter in self.parameters():
-            multiplier = self.multipliers[parameter.name]
-            decays = self.transfer._strategy.weight_decay and parameter.tensor.dim() >= 2
-            if lr is None and multiplier != 1:
-                raise PluginError(f"{self.label}: {parameter.name} scales lr, but the optimizer has no option 'lr'")
-            if (multiplier, decays) not in groups:
-                rate = {} if lr is None else {"lr": lr * multiplier}
-                groups[multiplier, decays] = {"params": [], **rate, **({} if decays else {"weight_decay": 0.0})}
-            groups[multiplier, decays]["params"].append(parameter.tensor)
-        return list(groups.values())
-
-    def adopt(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the phase's optimizer on, with the state of parameters that also trained in the phase just before.
-
-        Raises:
-            PluginError: it does not hold exactly the parameters of the phase.
-        """
-        held = [id(tensor) for group in optimizer.param_groups for tensor in group["params"]]
-        given = [id(parameter.tensor) for parameter in self.parameters()]
-        if sorted(held) != sorted(given):
-            raise PluginError(
-                f"{self.label}: {type(optimizer).__name__} must hold the parameters that it was built with, each "
-                f"once; {len(given)} were given, it holds {len(held)}, {len(set(held) & set(given))} of them the same"
-            )
-        before, self.transfer._optimizer = self.transfer._optimizer, optimizer
-        if before is None or not self.phase.carry:
-            return
-        for parameter in self.parameters():
-            if parameter.tensor in before.state:
-                optimizer.state[parameter.tensor] = before.state[parameter.tensor]
-
-    def train_mode(self) -> None:
-        """Training mode but for what must hold still; call it in place of `model.train()`, after every evaluation.
-
-        A norm layer trains if one of its own parameters does, or its block where it has none. Everything before the
-        first block that trains is in evaluation mode, dropout above all.
-        """
-        self.transfer.model.train()
-        for module in self.held.values():
-            module.training = False
-
-    def _enter(self) -> None:
-        for parameter in self.transfer.parameters():
-            # A gradient that stays would go on moving what is frozen, through momentum or decay.
-            parameter.tensor.grad = None
-            parameter.tensor.requires_grad_(parameter.name in self.multipliers)
-
-    def _leave(self) -> None:
-        _check_requires_grad(self.transfer, self.multipliers, self.label)
-        if self.phase.keep:
-            self.transfer.kept[self.phase.name] = _copy_state(self.transfer.model)
 
 
 def prepare(
@@ -335,7 +78,7 @@ def prepare(
         multipliers = select(transfer.parameters(), phase, label)
         transfer._running.append(RunningPhase(label, start, end, multipliers, transfer, phase))
     everything = {parameter.name for parameter in transfer.parameters()}
-    _check_requires_grad(transfer, everything, f"strategy '{strategy.name}'")
+    check_requires_grad(transfer, everything, f"strategy '{strategy.name}'")
     if strategy.exact is not None:
         _check_exact(transfer, strategy)
     return transfer
@@ -347,16 +90,10 @@ def borders(shares: Sequence[float], steps: int) -> list[int]:
     return [math.floor(steps * share / cumulative[-1] + 0.5) for share in cumulative]
 
 
-def _copy_state(model: nn.Module, device: torch.device | None = None) -> dict[str, torch.Tensor]:
-    """Parameters and buffers as they are now, on the device where each lies unless one is given."""
-    state = model.state_dict().items()
-    return {name: value.detach().to(device, copy=True) for name, value in state if isinstance(value, torch.Tensor)}
-
-
 def _change_head(model: nn.Module, blocks: BlockMap, new: NewHead) -> dict[str, Any]:
     """Replace the head; what a transfer is to know of the old one."""
     heads.check(model, blocks.head, new, outputs=blocks.outputs)
-    source_head = MappingProxyType(_copy_state(model.get_submodule(blocks.head), torch.device("cpu")))
+    source_head = MappingProxyType(copy_state(model.get_submodule(blocks.head), torch.device("cpu")))
     return {"source_head": source_head, "new_head": heads.replace(model, blocks.head, new)}
 
 
@@ -405,10 +142,3 @@ def _check_exact(transfer: Transfer, strategy: Strategy) -> None:
         raise PluginError(f"{place}: with exact it has one phase, in which the head alone trains{also}")
     if strategy.penalty is not None:
         raise PluginError(f"{place}: with exact it has no penalty of its own: exact says how strong the one there is")
-
-
-def _check_requires_grad(transfer: Transfer, due: Container[str], label: str) -> None:
-    """Only `select` says what trains; a plugin that sets `requires_grad` itself is refused."""
-    for parameter in transfer.parameters():
-        if parameter.tensor.requires_grad != (parameter.name in due):
-            raise PluginError(f"{label}: a plugin set requires_grad of {parameter.name}; freeze it by None from select")
