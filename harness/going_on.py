@@ -75,7 +75,7 @@ def _template(plan: Plan, problem: str, arm: str, phase: Any) -> dict[str, Any]:
 def _comparable(payload: Mapping[str, Any], space: Iterable[str]) -> dict[str, Any]:
     leaves = dict(_leaves(payload))
     tuned = {f"problem.{name}" for name in space}
-    of_a_run = ("seeds.", "prune", "fold.", "subset.", "source.run")
+    of_a_run = ("seeds.", "prune", "fold.", "subset.", "within.turn", "source.run")
     return {name: value for name, value in leaves.items() if name not in tuned and not name.startswith(of_a_run)}
 
 

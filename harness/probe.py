@@ -83,7 +83,7 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     off = ("early_stopping", "labels_per_class")
     whole = {key: value for key, value in payload["problem"].items() if key not in off}
     payload["problem"] = {**whole, **few_steps}
-    for name in ("fold", "subset"):
+    for name in ("fold", "subset", "within"):
         payload.pop(name, None)
     parts = Parts.load(payload, origins)
     check_schedule(question["payload"]["problem"], parts.schedule, size=data_module.size(splits.train))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.diagnostics import Mistake
@@ -20,12 +20,57 @@ def balanced_shares(examples: int, classes: int) -> list[int]:
     return [examples // classes + (label < examples % classes) for label in range(classes)]
 
 
+def within(labels: int, share: float) -> int:
+    """How many of so many labels of a class validate: that share, at least 1, and at least 1 is left to train on."""
+    return min(max(1, math.floor(share * labels + 0.5)), labels - 1)
+
+
+def by_class(facts: DataFacts, folds: int | None) -> list[int]:
+    """Examples of each class that a run may train or validate on; in folds without those of the largest one."""
+    return [count - math.ceil(count / folds) if folds else count for count in facts.class_counts or ()]
+
+
+def validated(values: Mapping[str, Any], facts: DataFacts, folds: int | None, *, tunes: bool) -> int:
+    """Validation examples of a run that tunes, or of a final one."""
+    share, labels = values.get("validation_within"), values.get("labels_per_class")
+    if share is None:
+        return int(values["validation_examples"])
+    each = by_class(facts, folds) if labels == "all" else [int(labels or 0)] * (facts.classes or 0)
+    return sum(within(count, share) for count in each) if tunes else 0
+
+
 def used(values: Mapping[str, Any], facts: DataFacts, pool: int) -> int:
-    """Training examples of a run."""
+    """Examples that a final run trains on."""
     labels = values.get("labels_per_class")
     if labels not in (None, "all"):
         return int(labels) * (facts.classes or 1)
     return int(values["train_examples"] or pool - values["validation_examples"])
+
+
+def validation_in_words(settings: Iterable[Mapping[str, Any]], *, tunes: bool) -> str:
+    """How a part of the labels validates, `20 % of the labels (2 of 10) validate in tuning runs, ...`; or nothing.
+
+    `settings` are the values of each (problem, arm).
+    """
+    known = [values for values in settings if "validation_within" in values]
+    if not known:
+        return ""
+    if not tunes:
+        return "nothing validates, since nothing is tuned; runs train on all their labels"
+    parts: dict[float, dict[int, str]] = {}
+    for values in known:
+        share, labels = float(values["validation_within"]), values.get("labels_per_class")
+        counts = parts.setdefault(share, {})
+        if isinstance(labels, int):
+            counts[labels] = f"{within(labels, share):,} of {labels:,}"
+    shares = [
+        f"{100 * share:g} % of the labels" + (f" ({', '.join(of.values())} a class)" if of else "")
+        for share, of in parts.items()
+    ]
+    return (
+        f"{' or '.join(shares)} validate in tuning runs, which train on the others; final runs train on all their "
+        "labels and have no validation set"
+    )
 
 
 def mistakes(plan: Plan) -> Iterator[Mistake]:
@@ -45,8 +90,8 @@ def _example_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterato
         yield _too_many(plan.suite, "validation_examples", validation, f"1 to {pool - 1}: {has} in all")
     elif train is not None and train > left:
         yield _too_many(plan.suite, "train_examples", train, f"1 to {left}: {has}, {validation} are for validation")
-    elif values["batch_size"] > (size := used(values, facts, pool)):
-        yield _too_many(plan.suite, "batch_size", values["batch_size"], f"1 to {size}, the size of the training set")
+    else:
+        yield from _batch_mistakes(plan, setting, facts)
 
 
 def _fold_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
@@ -80,8 +125,7 @@ def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[
         where = place(plan.suite, ("problem", "labels_per_class"), ("problems", "labels_per_class"))
         yield Mistake("conflict", message, (where,), help="write train_examples instead")
         return
-    folds = plan.suite.compare.folds
-    there = [count - math.ceil(count / folds) if folds else count for count in facts.class_counts]
+    there = by_class(facts, plan.suite.compare.folds)
     shares = balanced_shares(values["validation_examples"], facts.classes)
     left = [count - share for count, share in zip(there, shares, strict=True)]
     fewest = min(range(len(left)), key=left.__getitem__)
@@ -90,10 +134,25 @@ def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[
         most = min(there) * facts.classes - facts.classes
         yield _too_many(plan.suite, "validation_examples", values["validation_examples"], f"1 to {most}: {said}")
     elif labels != "all" and labels > left[fewest]:
-        allowed = f'1 to {left[fewest]}, or "all": {said}, {shares[fewest]} are for validation'
-        yield _too_many(plan.suite, "labels_per_class", labels, allowed)
-    elif values["batch_size"] > (size := used(values, facts, plan.pool(setting.problem))):
-        yield _too_many(plan.suite, "batch_size", values["batch_size"], f"1 to {size}, the size of the training set")
+        beside = "" if "validation_within" in values else f", {shares[fewest]} are for validation"
+        yield _too_many(plan.suite, "labels_per_class", labels, f'1 to {left[fewest]}, or "all": {said}{beside}')
+    elif there[fewest] < 2 and "validation_within" in values and plan.suite.tuning.trials:
+        message = f"validation_within needs 2 labels a class, one to train and one to validate on: {said}"
+        where = place(plan.suite, ("problem", "validation_within"), ("problems", "validation_within"))
+        yield Mistake("conflict", message, (where,), help="write validation_examples instead, or leave the class out")
+    else:
+        yield from _batch_mistakes(plan, setting, facts)
+
+
+def _batch_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
+    """A batch holds no example twice, in tuning runs neither, where a part of the labels validates."""
+    values: Mapping[str, Any] = setting.values
+    size, what = used(values, facts, plan.pool(setting.problem)), "the training set"
+    if "validation_within" in values and plan.suite.tuning.trials:
+        size -= validated(values, facts, plan.suite.compare.folds, tunes=True)
+        what = "what tuning runs train on"
+    if values["batch_size"] > size:
+        yield _too_many(plan.suite, "batch_size", values["batch_size"], f"1 to {size}, the size of {what}")
 
 
 def _class_name(facts: DataFacts, label: int) -> str:

@@ -80,8 +80,10 @@ def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = N
     scored = score or (lambda split, epoch: share(payload, split, epoch))
     final = payload["phase"] == "final"
     rows: list[list[Any]] = []
+    splits = [("train", 120), ("validation", 80)]
+    validates = "within" in payload or payload["problem"]["validation_examples"]
     for epoch in range(1, epochs + 1):
-        for split, n in (("train", 120), ("validation", 80)):
+        for split, n in splits if validates else splits[:1]:
             accuracy = scored(split, epoch)
             rows += [[float(epoch), 4 * epoch, 120 * epoch, split, "accuracy", accuracy, n]]
             rows += [[float(epoch), 4 * epoch, 120 * epoch, split, "loss", 1 - accuracy, n]]
@@ -90,7 +92,7 @@ def ok(payload: Mapping[str, Any], score: Callable[[str, int], float] | None = N
     name = payload.get("select", {}).get("metric", "accuracy")
     sign = 1 if name == "accuracy" else -1
     validation = {row[0]: sign * row[5] for row in rows if row[3] == "validation" and row[4] == name}
-    selected = max(validation, key=lambda epoch: (validation[epoch], -epoch))
+    selected = max(validation, key=lambda epoch: (validation[epoch], -epoch), default=float(epochs))
     if final:
         accuracy, step = scored("test", int(selected)), 4 * int(selected)
         rows += [[selected, step, 30 * step, "test", "accuracy", accuracy, 100]]

@@ -110,6 +110,28 @@ def test_a_probe_at_its_optimum_takes_no_steps_forgets_nothing_and_says_that_it_
             assert (kept["steps_to_95"], kept["saved_bytes"], kept["optimizer_state_bytes"]) == (None, 0, 0)
 
 
+def test_where_a_part_of_the_labels_validates_final_runs_train_on_all_of_them_and_the_report_says_so(project):
+    within = {"problem.validation_examples": None, "problem.validation_within": 0.2}
+    said = project.write(suite={**MOVED, **within}).run("run", "suite.toml")
+    assert said.code == 0, said.err
+    assert f"{RUNS} of {RUNS} ok" in said.err
+    folder = project.folder / "results" / "suite"
+    for record in records(folder).values():
+        phase, result = record["spec"]["phase"], record["result"]
+        rows = {row[6] for row in result["evaluations"] if row[3] == "validation"}
+        trained = result["examples"] / result["epochs"]
+        assert (rows, trained) == {"source": (set(), 240), "tune": ({8}, 32), "final": (set(), 40)}[phase]
+        if phase == "final":
+            kept = result["transfer"]
+            assert (kept["steps_to_95"], kept["curve_area"]) == (None, None)
+            assert kept["worst_class_accuracy"] is not None
+    report = (folder / "report" / "report.md").read_text()
+    assert "- Validated on: 20 % of the labels (4 of 20 a class) validate in tuning runs" in report
+    assert "There is no curve on validation" in report
+    assert "Optimism" not in report
+    assert project.run("run", "suite.toml").err.startswith("nothing to run")
+
+
 def test_processes_give_the_records_that_one_process_gives(moved):
     moved.run("run", "suite.toml")
     one = outcomes(moved.folder / "results" / "suite")

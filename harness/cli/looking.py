@@ -65,10 +65,14 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
 
 
 def _plan_notes(plan: Plan) -> list[str]:
-    """What is not equal between arms."""
+    """What is not equal between arms, and how labels validate."""
+    from harness import sizes
     from harness.suite.checks import unmatched
 
-    return [note for note in [unmatched(plan.suite.stepless)] if note]
+    values = [setting.values for setting in plan.suite.settings]
+    validation = sizes.validation_in_words(values, tunes=bool(plan.suite.tuning.trials))
+    notes = [unmatched(plan.suite.stepless), validation]
+    return [note for note in notes if note]
 
 
 def _of_suite(opened: Session) -> dict[str, Any]:

@@ -147,6 +147,9 @@ class Plan:
             payload["fold"] = {"of": folds, "index": label.replicate, "seed": partition}
         if subset := self._subset(setting, label):
             payload["subset"] = subset
+        share = payload["problem"].pop("validation_within", None)  # of which final runs know nothing
+        if share is not None and not final:
+            payload["within"] = {"share": share, "turn": label.repeat}
         if prune is not None:
             payload["prune"] = dict(prune)
         if setting.source is not None:
@@ -205,6 +208,14 @@ class Plan:
         stops = "early_stopping" in self.settings[problem, arm].values
         return "early_stopping" if stops else self.suite.compare.epoch
 
+    def validation(self, label: Label) -> str:
+        """Which examples the labelled run validates on: `beside` those of all runs, `within` its own labels, `none`."""
+        if label.phase == "source":
+            return "none"
+        if "validation_within" not in self.settings[label.problem, label.arm].values:
+            return "beside"
+        return "within" if label.phase == "tune" else "none"
+
     @property
     def given(self) -> SettingName:
         """What the compared final runs are called: `tuned`, or `given` in a suite without tuning."""
@@ -222,9 +233,10 @@ class Plan:
         untuned = compare.replicates if tuning.trials and compare.untuned else 0
         cost, facts = None, self.facts[setting.problem]
         if price is not None and price.known:
-            pool = self.pool(setting.problem)
-            final = run_seconds(setting.values, facts, price, pool=pool, test=self.tested(setting.problem))
-            cost = tune * run_seconds(setting.values, facts, price, pool=pool, test=0)
+            pool, test = self.pool(setting.problem), self.tested(setting.problem)
+            validated = [sizes.validated(setting.values, facts, compare.folds, tunes=tunes) for tunes in (True, False)]
+            cost = tune * run_seconds(setting.values, facts, price, pool=pool, validation=validated[0], test=0)
+            final = run_seconds(setting.values, facts, price, pool=pool, validation=validated[1], test=test)
             cost += (compare.replicates + untuned) * final
         return Row(setting.problem, setting.arm, tune, compare.replicates, untuned, cost)
 

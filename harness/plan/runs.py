@@ -84,11 +84,13 @@ def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict
     return made
 
 
-def run_seconds(values: Mapping[str, Any], facts: DataFacts, price: Price, *, pool: int, test: int) -> float:
+def run_seconds(
+    values: Mapping[str, Any], facts: DataFacts, price: Price, *, pool: int, validation: int, test: int
+) -> float:
     """What a run of these values costs on one worker, with so many examples to train, validate and test on."""
     steps = values["steps"]
     if values["epochs"] is not None:
         steps = math.ceil(sizes.used(values, facts, pool) / values["batch_size"]) * values["epochs"]
-    evaluated = pruning.evaluations(values) * values["validation_examples"] + test
+    evaluated = pruning.evaluations(values) * validation + test
     training = steps * (price.step_seconds or 0.0)
     return float(_OVERHEAD_SECONDS + training + evaluated * (price.example_seconds or 0.0))

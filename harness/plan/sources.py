@@ -56,7 +56,9 @@ class SourceRuns:
     def _row(self, requests: list[Request], price: Price | None) -> Row:
         first, facts, cost = requests[0], self.facts, None
         if price is not None and price.known and facts is not None:
-            one = run_seconds(first.spec.payload["problem"], facts, price, pool=facts.train, test=facts.test)
+            one = run_seconds(
+                first.spec.payload["problem"], facts, price, pool=facts.train, validation=0, test=facts.test
+            )
             cost = len(requests) * one
         return Row(first.label.problem, first.label.arm, 0, len(requests), 0, cost)
 

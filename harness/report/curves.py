@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.report import labels
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
     canvas,
@@ -56,7 +57,7 @@ def curves(view: View, problem: str) -> Chart | None:
     sizes = sorted(set(runs.groupby("arm").size())) if len(runs) else [0]
     n = count(int(sizes[-1]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
     seen = "points are the epochs" if points <= 2 else "a thin line per run"
-    seen += ", training dashed" if len(view.arms) > OVERLAY else ""
+    seen += ", training dashed" if len(view.arms) > OVERLAY and not labels.within(view) else ""
     return chart(
         _draw if len(view.arms) <= OVERLAY else _draw_many,
         frame,
@@ -65,10 +66,17 @@ def curves(view: View, problem: str) -> Chart | None:
         problem=problem,
         title="Learning curves of the final runs",
         caption=f"Raw values, {seen}; the thick line is the median over replicates. n = {n} per arm "
-        f"({view.main_setting}). Training values are running means over the epoch with the model in training mode, so "
-        "they may look worse than validation. No band is drawn: so few runs would not carry one. "
+        f"({view.main_setting}). Training values are running means over the epoch with the model in training mode"
+        f"{_beside_validation(view)} No band is drawn: so few runs would not carry one. "
         f"{_curveless(view)}{_phases_said(view, problem)} {_stopped(view, problem)}{_stretched(frame, view)}".strip(),
     )
+
+
+def _beside_validation(view: View) -> str:
+    """How the curves lie to those on validation, or why there are none."""
+    if not labels.within(view):
+        return ", so they may look worse than validation."
+    return ". There is no curve on validation: final runs train on all their labels, and nothing validates."
 
 
 def _curveless(view: View) -> str:
@@ -179,11 +187,14 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
     arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
     top = legend_height(len(arms)) if len(arms) > 1 else 0.05
     high, gap, wide = 2.05, 0.9, 3.85
-    figure = canvas(top + 0.3 + len(metrics) * (high + gap) - 0.3)
+    panels = [Panel(m, s, i, j) for i, m in enumerate(metrics) for j, s in enumerate(splits)]
+    if len(splits) == 1:  # metrics beside each other
+        panels = [Panel(m, splits[0], 0, i) for i, m in enumerate(metrics)]
+    figure = canvas(top + 0.3 + (panels[-1].row + 1) * (high + gap) - 0.3)
     if len(arms) > 1:
         handles = [handle(view.styles[arm], short(arm)) for arm in arms]
         legend(figure, handles, [view.styles[arm].gid for arm in arms], top=0.02)
-    for panel in (Panel(m, s, i, j) for i, m in enumerate(metrics) for j, s in enumerate(splits)):
+    for panel in panels:
         axes = place(figure, 0.7 + panel.column * (wide + 0.9), top + 0.3 + panel.row * (high + gap), wide, high)
         part = frame[(frame["metric"] == panel.metric) & (frame["split"] == panel.split)]
         for arm in arms:
@@ -251,20 +262,20 @@ def _x_limits(axes: Axes, x: pd.Series) -> None:
 
 
 def _draw_many(frame: pd.DataFrame, view: View) -> Figure:
-    """A panel per arm, the metric of the verdicts only: validation solid, training dashed."""
+    """A panel per arm, the metric of the verdicts only: validation solid, training dashed where it is there."""
     metric = str(frame["metric"].iat[0])
     part = frame[frame["metric"] == metric]
     arms = [arm for arm in view.arms if (part["arm"] == arm).any()]
     columns, wide, high = 4, 1.85, 1.15
     figure = canvas(0.05 + -(-len(arms) // columns) * (high + 0.75))
-    scale = _scale(frame, view, metric)
+    scale, solid = _scale(frame, view, metric), (part["split"] == "validation").any()
     for at, arm in enumerate(arms):
         row, column = divmod(at, columns)
         axes = place(figure, 0.65 + column * (wide + 0.43), 0.28 + row * (high + 0.75), wide, high)
         with tagged(axes, view.styles[arm].gid):
             for split in SPLITS:
                 rows = part[(part["arm"] == arm) & (part["split"] == split)]
-                _lines(axes, rows, view, arm, dashed=split == "train")
+                _lines(axes, rows, view, arm, dashed=split == "train" and solid)
         _finish(axes, part, Panel(metric, "validation", row, column), scale, part)
         axes.set_title(short(arm, 22), fontsize=9)
         if column:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from harness.outcomes import NOT_APPLICABLE
-from harness.report import wording
+from harness.report import labels, wording
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
 from harness.report.results import train_seconds
 from harness.report.view import View
@@ -24,6 +24,7 @@ def chosen(view: View) -> Table | None:
     if studies.empty:
         return None
     settings, measure = _chosen_settings(view), view.measure
+    validates = not labels.within(view)
     unit = f", {measure.value_unit}" if measure.value_unit else ""
     columns = [
         *view.problem_column(),
@@ -32,7 +33,7 @@ def chosen(view: View) -> Table | None:
         Column("Chosen setting", code=True, wide=True),
         Column("Trial", True),
         Column(f"Validation in the study{unit}", True),
-        Column(f"Validation of the final run{unit}", True),
+        *([Column(f"Validation of the final run{unit}", True)] if validates else []),
         Column("Trials ok"),
     ]
     places = {arm: at for at, arm in enumerate(view.arms)}
@@ -53,14 +54,15 @@ def chosen(view: View) -> Table | None:
                     settings.get(str(row["study_id"]), "no setting"),
                     number(f"{best:.0f}", best),
                     _value(view, row["best_value"]),
-                    _value(view, row["final_value"]),
+                    *([_value(view, row["final_value"])] if validates else []),
                     Cell(f"{int(row['complete'])}/{int(row['trials'])}", float(row["complete"])),
                 ],
             )
         )
+    became = ", and what became of it in the final run" if validates else ""
     return table(
-        "The setting that won each study, and what became of it in the final run. (edge) marks a value within "
-        "5 % of the range's end: the space may be too small.",
+        f"The setting that won each study{became}. (edge) marks a value within 5 % of the range's end: the space may "
+        "be too small.",
         columns,
         rows,
     )
@@ -90,9 +92,9 @@ def _value(view: View, value: Any) -> Cell:
 
 
 def optimism(view: View) -> Table | None:
-    """By how much the studies looked better than what their settings then reached; None without studies."""
+    """By how much the studies looked better than what their settings then reached; None where nothing tells."""
     studies = view.table("studies", "study_id")
-    if studies.empty:
+    if studies.empty or labels.within(view):
         return None
     frame, measure = optimism_of(studies, folds=view.suite.compare.folds), view.measure
     unit = f", {measure.difference_unit}" if measure.difference_unit else ""

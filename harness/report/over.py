@@ -30,6 +30,7 @@ from harness.verdict.format import count, listed
 AXES = {
     "train_examples": "training examples",
     "labels_per_class": "labels per class",
+    "validation_within": "share of the labels that validates",
     "epochs": "training budget (epochs)",
     "steps": "training budget (steps)",
     "batch_size": "batch size",

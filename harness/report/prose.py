@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from harness.report import labels
 from harness.report.view import UNTUNED, View, no_unit
 from harness.suite.checks import unmatched
 from harness.verdict.format import count, listed, percent
@@ -16,7 +17,7 @@ from harness.verdict.words import CHECKPOINTS, without_controls
 if TYPE_CHECKING:
     from harness.suite import Setting
 
-SIZES = ("train_examples", "validation_examples")
+SIZES = ("train_examples", "validation_examples", "validation_within")
 MOST_ARMS = 12
 """Up to so many are told one by one."""
 SAMPLERS = {
@@ -80,6 +81,7 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
         *finetuned(view),
+        ("Validated on", labels.validated(view)),
         ("Arms", _arms(view)),
         ("Held equal", _held_equal(view)),
         ("Metric", f"test {measure.words} ({better}), {units}"),
@@ -97,7 +99,7 @@ def scope(view: View) -> list[tuple[str, str]]:
 
 
 def finetuned(view: View) -> list[tuple[str, str]]:
-    """What a fine-tuning suite starts from, moves to and validates on, and which controls it has not."""
+    """What a fine-tuning suite starts from and moves to, and which controls it has not."""
     source = view.suite.source
     if source is None:
         return []
@@ -105,7 +107,6 @@ def finetuned(view: View) -> list[tuple[str, str]]:
     return [
         ("Pair", _pair(view)),
         ("Checkpoints", _checkpoints(view)),
-        ("Validated on", _validated(view)),
         ("Controls", without_controls(lacks).removesuffix(".")),
     ]
 
@@ -140,24 +141,6 @@ def _checkpoints(view: View) -> str:
         return f"{number}, one for each replicate: intervals cover the checkpoint"
     each = count(replicates // number, "replicate")
     return f"{number}, from each of which {each} start: averaged within a checkpoint first, so that n = {number}"
-
-
-def _validated(view: View) -> str:
-    """`1,000 examples, the same for all arms; more than the labels that train on few (50)`."""
-    values = {setting.problem: setting.values for setting in view.suite.settings}
-    sizes = list(dict.fromkeys(map(_of_validation, values.values())))
-    beyond = []
-    for problem in view.problems:
-        labels, chosen = (values[problem].get(key) for key in ("labels_per_class", "validation_examples"))
-        known = isinstance(labels, int) and isinstance(chosen, int)
-        trained = labels * len(view.class_names(problem)) if known else 0  # type: ignore[operator]
-        beyond += [f"{problem} ({trained:,})"] if 0 < trained < chosen else []  # type: ignore[operator]
-    more = [f"more than the labels that train on {listed(beyond)}"] if beyond else []
-    return "; ".join([listed(sizes, "or"), *more])
-
-
-def _of_validation(values: Mapping[str, Any]) -> str:
-    return f"{values.get('validation_examples') or 0:,} examples, the same for all arms"
 
 
 def detail(view: View) -> str:
@@ -349,12 +332,14 @@ def _studies(view: View) -> str:
         return "Nothing was tuned: every arm ran as the suite gives it, else at its parts' defaults."
     how = f"{count(tuning.trials, 'trial')}, proposed by {SAMPLERS[tuning.sampler]} (Optuna)"
     repeats = f", each the mean of {tuning.repeats} runs" if tuning.repeats > 1 else ""
+    on_all = ", on all labels of its subset" if labels.within(view) else ""
     if _tuned_anew(view):
         return (
             f"In each replicate every arm had a study of its own with {how}{repeats}; the setting with the best "
-            "validation value was trained again with fresh seeds, and only that run is reported."
+            f"validation value was trained again with fresh seeds{on_all}, and only that run is reported."
         )
-    return f"Every arm had one study with {how}{repeats}; its setting was trained again with each replicate's seeds."
+    again = f"its setting was trained again with each replicate's seeds{on_all}"
+    return f"Every arm had one study with {how}{repeats}; {again}."
 
 
 def _pairs(view: View) -> pd.DataFrame:

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.report import confusion, details, finetuning, mistakes, prose, residuals, results, transfer, wording
+from harness.report import (
+    confusion,
+    details,
+    finetuning,
+    labels,
+    mistakes,
+    prose,
+    residuals,
+    results,
+    transfer,
+    wording,
+)
 from harness.report.chart import Chart
 from harness.report.cost import cost
 from harness.report.curves import curves
@@ -138,7 +149,12 @@ def _tuning(view: View) -> Section:
     charts = _charts(history(view, problem) for problem in view.problems)
     charts += tuple(chart for problem in view.problems for chart in sensitivity(view, problem))
     tables = _tables([details.chosen(view), details.optimism(view)])
-    return Section("tuning", "Tuning", "" if charts or tables else "No trial is done yet.", charts, tables)
+    lead = (
+        "How much better studies look than their final runs cannot be said: these have no validation set."
+        if labels.within(view)
+        else ""
+    )
+    return Section("tuning", "Tuning", lead if charts or tables else "No trial is done yet.", charts, tables)
 
 
 def _detail(view: View) -> list[Section]:

@@ -263,7 +263,7 @@ def curve_summary(curve: Sequence[tuple[int, float]], *, direction: str) -> dict
     """Of a validation curve of (step, value): the mean, and the first step within 5 % of the last value.
 
     Those are values of at least 95 % of it where it is above 0 and more is better; where less is better, it is at least
-    95 % of them. Both are None of a run without a curve.
+    95 % of them. Both are None of a run without a curve, as where it has no validation set.
     """
     if not curve:
         return {"steps_to_95": None, "curve_area": None}

@@ -11,7 +11,7 @@ from harness import names, toml
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.registry.catalog import Catalog, Origin, PartInfo
-from harness.suite import checks, origin, schema, tables
+from harness.suite import checks, labels, origin, schema, tables
 from harness.suite.arms import Variant, Variants, expand
 from harness.suite.claims import Claim, read_claims
 from harness.suite.origin import Origins, SuiteSource
@@ -307,6 +307,8 @@ def _values(reading: Reading, parts: Mapping[str, Chosen], keys: Mapping[str, Pa
     for key in _PLAIN_KEYS:
         if key not in schema.TRANSFER and (key in keys or key not in schema.LATER_KEYS):
             values[key] = reading.get(keys[key], None) if key in keys else fields[key].default
+    if labels.WITHIN in keys:
+        values["validation_examples"] = 0
     # A budget of [problems] takes the place of the one in [problem], whichever of the two it is.
     if "epochs" in keys and "steps" in keys:
         values["epochs" if keys["steps"][0] == "problems" else "steps"] = None
@@ -340,7 +342,8 @@ def _build(
     replicates = {"folds": folds, "replicates": folds or file.compare.replicates}
     source = origin.read(reading, folds or file.compare.replicates)
     of_source = {"repeats": file.tuning.repeats or origin.default_repeats(reading)}
-    names_of["epoch"] = file.compare.epoch or ("last" if source else "best_validation")
+    last = source is not None or labels.asked(reading)
+    names_of["epoch"] = file.compare.epoch or ("last" if last else "best_validation")
     chosen = {"executor": executor.use, "options": dict(executor.values), "origin": executor.info.origin}
     return Suite(
         path=path,

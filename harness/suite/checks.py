@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness import pruning
 from harness.diagnostics import Place, quote
 from harness.registry.catalog import PartInfo, few_names
-from harness.suite import origin
+from harness.suite import labels, origin
 from harness.suite.arms import Variant, Variants
 from harness.suite.parts import did_you_mean
 from harness.suite.source import MISSING, Reading, subject
@@ -43,7 +42,7 @@ def check(reading: Reading, variants: Variants | None, settings: Sequence[Mappin
     """
     _check_pruner(reading, settings)
     _check_folds(reading)
-    _check_labels(reading)
+    labels.check(reading, settings)
     origin.check(reading, settings)
     if variants:
         _check_compare(reading, variants)
@@ -74,17 +73,6 @@ def _check_folds(reading: Reading) -> None:
         places = reading.source.value(path), reading.source.value(("compare", "claim"), "and here")
         message = 'folds with claim = "setting": the one study would be tuned on what other folds test on'
         reading.add("conflict", message, *places, help="leave claim out, which tunes anew in each fold")
-
-
-def _check_labels(reading: Reading) -> None:
-    """Label budgets take the place of a number of training examples."""
-    budgets = [("problem", "labels_per_class"), ("problems", "labels_per_class")]
-    sizes = [("problem", "train_examples"), ("problems", "train_examples")]
-    for labels, size in itertools.product(budgets, sizes):
-        if reading.source.at(labels) is not MISSING and reading.source.at(size) is not MISSING:
-            places = reading.source.key(labels), reading.source.key(size, "and here")
-            message = "labels_per_class and train_examples both say how many examples to train on"
-            reading.add("conflict", message, *places, help="leave one of them out")
 
 
 def check_exact(reading: Reading, settings: Iterable[Mapping[str, Any]]) -> None:

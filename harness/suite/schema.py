@@ -186,6 +186,7 @@ class Problem(Table):
     labels_per_class: Annotated[int | str, CountOrAll()] | None = None
     folds: Annotated[int, Field(ge=2)] | None = None
     validation_examples: Count = 5000
+    validation_within: Annotated[float, Field(gt=0, lt=1)] | None = None
     epochs: Count | None = None
     steps: Count | None = None
     batch_size: Count = 64
@@ -205,13 +206,14 @@ BUDGET_KEYS: tuple[str, ...] = (
     "labels_per_class",
     "folds",
     "validation_examples",
+    "validation_within",
     "epochs",
     "steps",
 )
 """What no arm may have more of, and tuning may not choose."""
 TRANSFER: dict[str, Any] = {"head_init": "normal:0.01", "norm": "follow", "stages": 5}
 """Keys that say how a network is moved to the problem, with their defaults."""
-LATER_KEYS: tuple[str, ...] = ("labels_per_class", "folds", *TRANSFER)
+LATER_KEYS: tuple[str, ...] = ("labels_per_class", "folds", "validation_within", *TRANSFER)
 """Keys that came later: a spec has them only where the suite gives them, so that older runs keep their ids."""
 TUNABLE_KEYS: tuple[str, ...] = ("batch_size",)
 DEFAULT_EPOCHS = 1
@@ -450,6 +452,9 @@ def _range(constraints: tuple[Any, ...]) -> str:
     low: Any = next((one.ge for one in constraints if isinstance(one, annotated_types.Ge)), None)
     high: Any = next((one.le for one in constraints if isinstance(one, annotated_types.Le)), None)
     above: Any = next((one.gt for one in constraints if isinstance(one, annotated_types.Gt)), None)
+    below: Any = next((one.lt for one in constraints if isinstance(one, annotated_types.Lt)), None)
+    if above is not None and below is not None:
+        return f" between {above} and {below}, without these"
     if low is not None and high is not None:
         return f", {low}" if low == high else f", {low} .. {_number(high)}"
     return f" >= {low}" if low is not None else f" > {above}" if above is not None else ""

@@ -169,6 +169,7 @@ _REPORTS: dict[str, Callable[[Reading, Path], None]] = {
     "head_init": _wrong_value,
     "greater_than": _out_of_range,
     "greater_than_equal": _out_of_range,
+    "less_than": _out_of_range,
     "less_than_equal": _out_of_range,
     "literal_error": _unknown_word,
     "too_short": _too_short,

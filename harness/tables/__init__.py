@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -123,6 +124,7 @@ def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
         **{name: result.get(name, 0) for name in ("epochs", "steps", "examples")},
         "stopped_early": bool(result.get("stopped_early", False)),
         "epoch_rule": "last" if label.phase == "source" else plan.epoch_rule(label.problem, label.arm),
+        "validation": plan.validation(label),
         **{f"seed_{stream}": value for stream, value in seeds.items()},
         "hyperparameters": json.dumps(dict(entry.hyperparameters), sort_keys=True),
         **transfer,
@@ -181,6 +183,7 @@ def _study(plan: Plan, study: tune.Study, finals_of: Mapping[Any, Mapping[str, A
         "sampler": tuning.sampler,
         "pruner": tuning.pruner,
         "metric": metric.name,
+        "validation": plan.validation(replace(place, phase="tune")),
         "direction": metric.extra["direction"],
         "trials": len(study.trials),
         **{state: states.count(state) for state in ("complete", "pruned", "failed")},
@@ -198,7 +201,9 @@ def _study(plan: Plan, study: tune.Study, finals_of: Mapping[Any, Mapping[str, A
 
 
 def _validation_of_final(plan: Plan, place: Label, result: Mapping[str, Any] | None) -> float | None:
-    return None if result is None or result["status"] != "ok" else tune.validation_value(plan, place, result)
+    if result is None or result["status"] != "ok" or not tune.curve(plan, result):
+        return None  # there is no validation set where a share of the labels validates
+    return tune.validation_value(plan, place, result)
 
 
 def _trials(study: tune.Study) -> Iterator[dict[str, Any]]:

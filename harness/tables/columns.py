@@ -82,6 +82,9 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
                 "epoch whose weights the test set was read with; tuning runs: that early stopping chose",
             ),
             _c("epoch_rule", "string", "best_validation, last or early_stopping: how that epoch was chosen"),
+            _c(
+                "validation", "string", "beside (examples that no run trains on), within (a part of its labels) or none"
+            ),
             _c("seed_split?", "integer", "decides training and validation examples"),
             _c("seed_init?", "integer", "decides the initial weights"),
             _c("seed_order?", "integer", "decides the order of examples"),
@@ -118,6 +121,7 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("sampler", "string", "Optuna sampler"),
             _c("pruner", "string", "Optuna pruner"),
             _c("metric", "string", "metric that was tuned, on validation"),
+            _c("validation", "string", "how its runs validate: beside or within, as in `runs`"),
             _c("direction", "string", "maximize or minimize"),
             _c("trials", "integer", "trials that were spent"),
             _c("complete", "integer", "trials with a value"),
@@ -130,7 +134,11 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("space", "string", "JSON object: the search space"),
             _c("best_trial?", "integer", "number of the chosen trial"),
             _c("best_value?", "number", "its validation value"),
-            _c("final_value?", "number", "validation value of the final run with its setting"),
+            _c(
+                "final_value?",
+                "number",
+                "validation value of the final run with its setting; empty where it has no such set",
+            ),
             _c("optimism?", "number", "how much better the study looked than the final run, in the metric's unit"),
             _c("edges", "integer", "hyperparameters of the chosen trial that lie on an edge of the space"),
         ),

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from harness import sizes
 from harness.hookspecs import Splits
-from harness.sizes import balanced_shares
 from harness.train.data import Split, example, in_memory, size
 from harness.train.feed import Examples, Pair, Resident, Streamed
 
@@ -31,6 +31,16 @@ class Subset:
 
     of: int
     block: int
+
+
+@dataclass(frozen=True)
+class Within:
+    """The share of each class's labels that validates, in place of examples beside them."""
+
+    share: float
+    turn: int
+    """Which piece of that size it is, from 0; from the beginning again where they run out. So repeats of a trial that
+    share their labels validate on different ones."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ def divide(
     labels_per_class: int | str | None = None,
     fold: Fold | None = None,
     subset: Subset | None = None,
+    within: Within | None = None,
 ) -> Division:
     """Draw validation and training examples without overlap from the training split, in the order of one shuffle.
 
@@ -66,6 +77,7 @@ def divide(
         fold: what is held out as the test set; the data set's own test split is not looked at then.
         subset: the block of each class that the labels are cut from; where it is too small, all of the class's are
             one block.
+        within: what of the labels validates.
 
     Raises:
         ValueError: more examples are asked for than there are.
@@ -75,7 +87,8 @@ def divide(
     if labels_per_class is None:
         held, used = _prefixes(order, train, validation)
     else:
-        held, used = _balanced(order, _labels(splits, "labels_per_class"), labels_per_class, validation, subset)
+        labels = _labels(splits, "labels_per_class")
+        held, used = _balanced(order, labels, labels_per_class, validation, subset, within)
 
     def some(split: Split, index: torch.Tensor | None) -> Examples:
         if not in_memory(split):
@@ -106,26 +119,41 @@ def _prefixes(order: torch.Tensor, train: int | None, validation: int) -> tuple[
 
 
 def _balanced(
-    order: torch.Tensor, labels: torch.Tensor, each: int | str, validation: int, subset: Subset | None = None
+    order: torch.Tensor,
+    labels: torch.Tensor,
+    each: int | str,
+    validation: int,
+    subset: Subset | None,
+    within: Within | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Validation examples in equal numbers of each class (the first classes have one more), then `each` of each."""
     by_class = [order[labels[order] == label] for label in range(int(labels.max()) + 1)]
-    shares = balanced_shares(validation, len(by_class))
-    wanted = [len(some) if each == "all" else share + int(each) for some, share in zip(by_class, shares, strict=True)]
-    for label, (some, share, end) in enumerate(zip(by_class, shares, wanted, strict=True)):
-        if end > len(some) or share >= len(some):
+    held, used = [], []
+    for label, (some, share) in enumerate(zip(by_class, sizes.balanced_shares(validation, len(by_class)), strict=True)):
+        if share + (0 if each == "all" else int(each)) > len(some) or share >= len(some):
             raise ValueError(
                 f"class {label} has {len(some)} examples, {share} are for validation and {each} asked for training"
             )
-    held = torch.cat([some[:share] for some, share in zip(by_class, shares, strict=True)])
-    begins = [share + skipped(len(some) - share, each, subset) for some, share in zip(by_class, shares, strict=True)]
-    used = torch.cat(
-        [
-            some[begin : begin + end - share]
-            for some, begin, share, end in zip(by_class, begins, shares, wanted, strict=True)
-        ]
-    )
-    return held, used
+        begin = share + skipped(len(some) - share, each, subset)
+        mine = some[begin:] if each == "all" else some[begin : begin + int(each)]
+        inside, rest = (mine[:0], mine) if within is None else _parted(mine, within)
+        held += [some[:share], inside]
+        used.append(rest)
+    return torch.cat(held), torch.cat(used)
+
+
+def _parted(labelled: torch.Tensor, within: Within) -> tuple[torch.Tensor, torch.Tensor]:
+    """What of a class's labels validates, and the rest.
+
+    Raises:
+        ValueError: there is one label, which cannot do both.
+    """
+    if len(labelled) < 2:
+        raise ValueError("validation_within needs 2 labels a class, one to train and one to validate on")
+    size = sizes.within(len(labelled), within.share)
+    inside = torch.zeros(len(labelled), dtype=torch.bool)
+    inside[(torch.arange(size) + within.turn * size) % len(labelled)] = True
+    return labelled[inside], labelled[~inside]
 
 
 def skipped(there: int, each: int | str, subset: Subset | None) -> int:

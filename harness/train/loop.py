@@ -56,7 +56,9 @@ class Training:
         self.device, self.clocks, self.keep, self.source = division.example[0].device, clocks, keep, source
         self.problem: Mapping[str, Any] = payload["problem"]
         self.examples = len(division.train)
-        self.budget = Budget.of(self.problem, self.examples)
+        # An epoch of a schedule is one of all labels, so that it says the same to tuning and to final runs.
+        inside = len(division.validation) if "within" in payload else 0
+        self.budget = Budget.of(self.problem, self.examples + inside)
         self.autocast = partial(autocast, self.problem["precision"], self.device)
         self.step = self.seen = 0
         self.stopped = False
@@ -174,7 +176,7 @@ class Training:
         with self.clocks.running("evaluate", self.device):
             self.scores.note("train", outputs, targets, self.now)
             scores = {}
-            if len(self.division.validation):  # a source run trains on all that there is
+            if len(self.division.validation):  # some runs train on all that there is, as those of a source
                 validation = self._outputs(self.division.validation, self.prefix)
                 scores = self.scores.note("validation", *validation, self.now)
             self.scores.remember_best(scores, self.model, self.now)

@@ -14,7 +14,7 @@ from harness.hookspecs import Splits
 from harness.strategies.source import Source
 from harness.strategies.weights import save_state
 from harness.train.device import Clocks
-from harness.train.division import Division, Fold, Subset, divide
+from harness.train.division import Division, Fold, Subset, Within, divide
 from harness.train.loop import Keep, Training
 from harness.train.parts import Parts
 from harness.train.returned import Diverged
@@ -100,6 +100,7 @@ def _divide(payload: Mapping[str, Any], splits: Splits, device: torch.device, lo
         labels_per_class=problem.get("labels_per_class"),
         fold=Fold(**payload["fold"]) if "fold" in payload else None,
         subset=Subset(**payload["subset"]) if "subset" in payload else None,
+        within=Within(**payload["within"]) if "within" in payload else None,
     )
 
 

@@ -88,7 +88,7 @@ def validation_beyond_budget(evidence: Evidence) -> Iterator[Remark]:
             continue
         if validation > labels * classes:
             message = f"{validation:,} labels validate and {labels * classes:,} train on {problem}"
-            remedy = "who has so few labels has no such validation set: lower validation_examples"
+            remedy = "who has so few labels has no such validation set: write validation_within = 0.2 in its place, say"
             yield Remark("H023", "N", message, remedy)
 
 

@@ -429,6 +429,78 @@ def test_scope_names_pair_checkpoints_and_validation(replicates: int, checkpoint
     assert "Controls" not in scope
 
 
+def without_validation() -> Findings:
+    """A part of the labels validates: final runs have no validation set, and studies no optimism."""
+    found = finetuned.findings(arms=FEW, budgets=ONE)
+    settings = tuple(
+        dataclasses.replace(one, values={**one.values, "validation_examples": 0, "validation_within": 0.2})
+        for one in found.suite.settings
+    )
+    runs, evaluations = found.tables["runs"], found.tables["evaluations"]
+    finals = evaluations["run_id"].isin(runs.loc[runs["phase"] == "final", "run_id"])
+    tables = {
+        **found.tables,
+        "runs": runs.assign(steps_to_95=pd.NA, curve_area=np.nan),
+        "evaluations": evaluations[~(finals & (evaluations["split"] == "validation"))],
+        "studies": found.tables["studies"].assign(final_value=np.nan, optimism=np.nan),
+    }
+    return dataclasses.replace(found, tables=tables, suite=dataclasses.replace(found.suite, settings=settings))
+
+
+@pytest.fixture(scope="module")
+def within() -> View:
+    return View(without_validation())
+
+
+def test_scope_says_which_labels_validate(within: View) -> None:
+    scope = dict(prose.scope(within))
+    assert scope["Validated on"].startswith(
+        "20 % of the labels (2 of 10 a class) validate in tuning runs, which train on"
+    )
+    assert "validation" not in scope["Held equal"] + scope["Split"]
+
+
+def test_without_validation_training_curves_stand_beside_each_other_and_the_caption_says_why(within: View) -> None:
+    made = curves.curves(within, "few")
+    assert made is not None
+    assert set(made.frame["split"]) == {"train"}
+    assert "There is no curve on validation: final runs train on all their labels" in made.caption
+    axes = drawn(curves._draw, made.frame, within).axes
+    assert [one.get_title(loc="left") for one in axes] == ["Training accuracy", "Training loss"]
+    assert len({round(one.get_position().y0, 6) for one in axes}) == 1
+
+
+def test_without_validation_a_panel_per_arm_has_solid_lines_and_no_word_of_dashes(
+    within: View, view: View, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curves, "OVERLAY", 2)
+    made, plain = curves.curves(within, "few"), curves.curves(view, "few")
+    assert made is not None
+    assert plain is not None
+    assert "dashed" not in made.caption
+    assert "training dashed" in plain.caption
+    for axes in drawn(curves._draw_many, made.frame[made.frame["mark"] != "border"], within).axes:
+        assert {line.get_linestyle() for line in axes.lines if len(line.get_xdata())} == {"-"}
+
+
+def test_without_validation_no_optimism_is_claimed(within: View, undrawn: None) -> None:
+    (section,) = [one for one in sections(within) if one.slug == "tuning"]
+    assert section.lead == (
+        "How much better studies look than their final runs cannot be said: these have no validation set."
+    )
+    assert details.optimism(within) is None
+    chosen = details.chosen(within)
+    assert chosen is not None
+    assert not any("final run" in column.label for column in chosen.columns)
+    assert "final run" not in chosen.caption
+    assert {len(row.cells) for row in chosen.rows} == {len(chosen.columns)}
+
+
+def test_methods_say_that_the_chosen_setting_was_trained_on_all_labels(within: View, view: View) -> None:
+    assert "trained again with fresh seeds, on all labels of its subset" in prose.methods(within)
+    assert "on all labels" not in prose.methods(view)
+
+
 def test_published_weights_are_named_as_what_runs_start_from() -> None:
     found = finetuned.findings(arms=FEW, budgets=ONE, checkpoints=1, trials=0)
     suite = dataclasses.replace(found.suite, source=SuiteSource(1, weights="IMAGENET1K_V1"))

@@ -303,6 +303,33 @@ def test_optimism_is_unknown_where_the_final_run_failed(tmp_path):
     assert studies[["final_value", "optimism"]].isna().all().all()
 
 
+WITHIN = {
+    "problem.train_examples": None,
+    "problem.validation_examples": None,
+    "problem.labels_per_class": 30,
+    "problem.validation_within": 0.2,
+    "problem.epochs": None,
+    "problem.steps": 8,
+}
+
+
+def test_where_a_part_of_the_labels_validates_no_study_knows_how_its_final_run_does(tmp_path):
+    studies = built(tmp_path, WITHIN)["studies"]
+    assert studies["best_value"].notna().all()
+    assert studies[["final_value", "optimism"]].isna().all().all()
+    assert set(studies["validation"]) == {"within"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "how"),
+    [(WITHIN, {"tune": "within", "final": "none"}), ({}, {"tune": "beside", "final": "beside"})],
+    ids=["within", "beside"],
+)
+def test_runs_say_which_examples_they_validate_on(tmp_path, changes, how):
+    runs = built(tmp_path, changes)["runs"]
+    assert runs.groupby("phase")["validation"].unique().map(list).to_dict() == {k: [v] for k, v in how.items()}
+
+
 def test_a_study_counts_its_trials_and_names_its_best(tmp_path):
     made = built(tmp_path, {"tuning.trials": 6}, spoilt)
     for row in made["studies"].itertuples():

@@ -432,6 +432,7 @@ def test_h023_validation_has_more_labels_than_training(case):
         {"labels_per_class": 200},
         {"labels_per_class": "all"},
         {"train_examples": 50},
+        {"labels_per_class": 10, "validation_examples": 0, "validation_within": 0.2},
     ],
     ids=str,
 )
