@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import going_on, registry
+from harness import going_on, registry, sizes
 from harness.errors import ResultsError, SuiteError
 from harness.locations import data_root, is_text
 from harness.plan import Plan, data_question, make, source_question
@@ -254,6 +254,7 @@ def findings(session: Session, walk: Walk) -> Findings:
         parts=_parts(plan),
         command=session.command,
         details=_details(plan, walk),
+        shared=sizes.shared(plan),
     )
 
 

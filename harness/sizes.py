@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.diagnostics import Mistake
@@ -71,6 +72,45 @@ def validation_in_words(settings: Iterable[Mapping[str, Any]], *, tunes: bool) -
         f"{' or '.join(shares)} validate in tuning runs, which train on the others; final runs train on all their "
         "labels and have no validation set"
     )
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A label budget for which the blocks of a class are too small: final runs have labels that trials have seen."""
+
+    problem: str
+    labels: int | str
+    block: int
+    """Labels of the smallest class in one of the equal blocks."""
+    of: int
+    """So many blocks: one for the final runs, one for each repeat of a trial."""
+    within: bool
+    """Whether a part of the labels validates."""
+
+    def __str__(self) -> str:
+        """Who shares what, as a sentence without its full stop."""
+        number = "all" if self.labels == "all" else f"{self.labels:,}"
+        differ = "and by which of them validate" if self.within else "alone"
+        return (
+            f"{self.problem}: {number} labels a class are more than one of {self.of} blocks has ({self.block:,}), so "
+            f"tuning and final runs share them, and repeats differ by their seeds {differ}"
+        )
+
+
+def shared(plan: Plan) -> list[Shared]:
+    """The problems whose label budgets are larger than a block."""
+    suite, found = plan.suite, {}
+    for setting in suite.settings:
+        values, facts = setting.values, plan.facts[setting.problem]
+        labels: Any = values.get("labels_per_class")
+        if labels is None or not suite.tuning.trials or facts.class_counts is None:
+            continue
+        there, of = by_class(facts, suite.compare.folds), suite.tuning.repeats + 1
+        shares = balanced_shares(int(values["validation_examples"]), len(there))  # type: ignore[arg-type]
+        block = min((count - share) // of for count, share in zip(there, shares, strict=True))
+        if labels == "all" or labels > block:
+            found[setting.problem] = Shared(setting.problem, labels, block, of, "validation_within" in values)
+    return list(found.values())
 
 
 def mistakes(plan: Plan) -> Iterator[Mistake]:

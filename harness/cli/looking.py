@@ -39,6 +39,7 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     """
     from harness import plan as plans
     from harness import session as sessions
+    from harness import sizes
     from harness.progress import duration
 
     opened = sessions.open_session(suite, options(**given))
@@ -50,7 +51,9 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     rows = [*found.source_rows(prices), *found.rows(prices)]
     if as_json:
         plain = [{**r.__dict__, "runs": r.runs, "parameters": prices[r.problem, r.arm].parameters} for r in rows]
-        print_json({**_of_suite(opened), "runs": plain, "counts": counts, "seconds": seconds, "seconds_left": left})
+        times = {"seconds": seconds, "seconds_left": left}
+        shared = [one.__dict__ for one in sizes.shared(found)]
+        print_json({**_of_suite(opened), "runs": plain, "counts": counts, **times, "shared_labels": shared})
         return
     click.echo(clean(f"{opened.suite.name}: {opened.suite.question}\n"))
     head = ("problem", "arm", "parameters", "tune", "final", "untuned", "runs", "one run")
@@ -65,13 +68,13 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
 
 
 def _plan_notes(plan: Plan) -> list[str]:
-    """What is not equal between arms, and how labels validate."""
+    """What is not equal between arms, how labels validate, and where trials see labels of the final runs."""
     from harness import sizes
     from harness.suite.checks import unmatched
 
     values = [setting.values for setting in plan.suite.settings]
     validation = sizes.validation_in_words(values, tunes=bool(plan.suite.tuning.trials))
-    notes = [unmatched(plan.suite.stepless), validation]
+    notes = [unmatched(plan.suite.stepless), validation, *map(str, sizes.shared(plan))]
     return [note for note in notes if note]
 
 

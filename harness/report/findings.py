@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.hookspecs import Plain
+    from harness.sizes import Shared
     from harness.suite import Suite
     from harness.verdict.lint import Remark
 
@@ -38,6 +39,8 @@ class Findings:
     """What a reader types to get the same results."""
     details: Mapping[tuple[str, str, int], Mapping[str, Any]] = field(default_factory=dict)
     """What final runs of the main setting kept of the test set (`harness.details`), by problem, arm and replicate."""
+    shared: Sequence[Shared] = ()
+    """Label budgets that are larger than a block, so that trials see labels of the final runs."""
 
     def __post_init__(self) -> None:
         missing = [name for name in COUNTS if name not in self.counts]

@@ -1,4 +1,4 @@
-"""What the scope box says of labels: what validates."""
+"""What the scope box says of labels: what validates, and where trials see labels of the final runs."""
 
 from __future__ import annotations
 
@@ -36,3 +36,8 @@ def validated(view: View) -> str:
 
 def _beside(values: Mapping[str, Any]) -> str:
     return f"{values.get('validation_examples') or 0:,} examples, the same for all arms"
+
+
+def shared(view: View) -> str:
+    """Where blocks of labels are too small to be held apart; empty where they are not."""
+    return "; ".join(map(str, view.findings.shared))

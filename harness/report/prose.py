@@ -82,6 +82,7 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
         *finetuned(view),
         ("Validated on", labels.validated(view)),
+        ("Label blocks", labels.shared(view)),
         ("Arms", _arms(view)),
         ("Held equal", _held_equal(view)),
         ("Metric", f"test {measure.words} ({better}), {units}"),

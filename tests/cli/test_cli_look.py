@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from harness.hookspecs import KINDS, plural
-from tests.conftest import SUITE, inline, to_toml
+from tests.conftest import SUITE, changed, inline, to_toml
 
 COUNTS = {"planned": 24, "ok": 24, "pruned": 0, "failed": 0, "missing": 0}
 
@@ -38,7 +38,9 @@ def test_plan_says_how_many_runs_of_what_and_does_none(look):
 
 def test_plan_as_json_has_the_same_numbers(look):
     found = look.run("plan", "suite.toml", "--json").json()
-    assert set(found) == {"suite", "question", "results", "runs", "counts", "seconds", "seconds_left"}
+    times = {"seconds", "seconds_left"}
+    assert set(found) == {"suite", "question", "results", "runs", "counts", "shared_labels", *times}
+    assert found["shared_labels"] == []
     assert (found["suite"], found["results"]) == ("suite", "results/suite")
     assert found["counts"] == COUNTS
     assert found["seconds_left"] == 0 < found["seconds"]
@@ -47,6 +49,17 @@ def test_plan_as_json_has_the_same_numbers(look):
         assert row["tune"] + row["final"] + row["untuned"] == row["runs"] == 12
         assert row["parameters"] == 58
         assert row["seconds"] > 0
+
+
+def test_plan_says_how_labels_validate_and_where_tuning_and_final_runs_share_them(look):
+    dropped = ["problem.train_examples", "problem.validation_examples", "problem.epochs", "arms", "compare.baseline"]
+    suite = {"problem.steps": 8, "problem.validation_within": 0.2, "problem.labels_per_class": 61}
+    path = look.suite(to_toml(changed(SUITE, {**dict.fromkeys(dropped), **suite})))
+    out = look.run("plan", path).out.splitlines()
+    assert any(line.startswith("20 % of the labels (12 of 61 a class) validate in tuning runs") for line in out)
+    assert any(line.startswith("clouds-line: 61 labels a class are more than one of 2 blocks has (60)") for line in out)
+    (found,) = look.run("plan", path, "--json").json()["shared_labels"]
+    assert (found["labels"], found["block"], found["of"]) == (61, 60, 2)
 
 
 def test_plan_knows_what_an_extension_leaves_to_do(look):

@@ -37,6 +37,7 @@ from harness.report.layout import Table
 from harness.report.plotting import look
 from harness.report.sections import sections
 from harness.report.view import View
+from harness.sizes import Shared
 from harness.suite.origin import SuiteSource
 
 ONE = {"few": 10}
@@ -458,6 +459,13 @@ def test_scope_says_which_labels_validate(within: View) -> None:
         "20 % of the labels (2 of 10 a class) validate in tuning runs, which train on"
     )
     assert "validation" not in scope["Held equal"] + scope["Split"]
+
+
+def test_scope_says_where_tuning_and_final_runs_share_labels(view: View) -> None:
+    assert "Label blocks" not in dict(prose.scope(view))
+    shared = [Shared("few", 10, 8, 4, within=False), Shared("every", "all", 8, 4, within=False)]
+    said = dict(prose.scope(View(dataclasses.replace(view.findings, shared=shared))))["Label blocks"]
+    assert said == "; ".join(map(str, shared))
 
 
 def test_without_validation_training_curves_stand_beside_each_other_and_the_caption_says_why(within: View) -> None:

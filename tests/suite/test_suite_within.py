@@ -1,4 +1,4 @@
-"""`validation_within`: what it may stand beside, and what runs know of it."""
+"""`validation_within`: what it may stand beside, what runs know of it, and where blocks of labels are too small."""
 
 from __future__ import annotations
 
@@ -174,6 +174,41 @@ def test_a_class_with_one_example_cannot_train_and_validate(tmp_path):
     (found,) = set(mistakes(a_plan(tmp_path, changes, facts=facts)))
     assert found.message.startswith("validation_within needs 2 labels a class")
     assert "class 'right' of 'clouds' has 1 training examples" in found.message
+
+
+# Blocks --------------------------------------------------------------------------------------------------------------
+
+LABELS = {**WITHIN, "problem.validation_within": None, "problem.validation_examples": 30}
+FOLDS = {"problem.folds": 4, "compare.replicates": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "block"),
+    [
+        ({"problem.labels_per_class": 35}, None),  # (120 - 15) // 3
+        ({"problem.labels_per_class": 36}, 35),
+        ({"problem.labels_per_class": "all"}, 35),
+        ({"problem.labels_per_class": 40, "problem.validation_examples": None, "problem.validation_within": 0.5}, None),
+        ({"problem.labels_per_class": 41, "problem.validation_examples": None, "problem.validation_within": 0.5}, 40),
+        ({"problem.labels_per_class": "all", "tuning": None}, None),
+        ({"problem.labels_per_class": None, "problem.train_examples": 120}, None),
+        ({"problem.labels_per_class": 25, **FOLDS}, None),  # (120 - 120 / 4 - 15) // 3
+        ({"problem.labels_per_class": 26, **FOLDS}, 25),
+    ],
+)
+def test_budgets_that_exceed_a_block_are_known(tmp_path, changes, block):
+    found = sizes.shared(a_plan(tmp_path, {**LABELS, **changes}))
+    assert [one.block for one in found] == ([] if block is None else [block])
+
+
+def test_what_is_shared_is_said_in_a_sentence(tmp_path):
+    (found,) = sizes.shared(a_plan(tmp_path, {**LABELS, "problem.labels_per_class": "all"}))
+    assert str(found) == (
+        "clouds-line: all labels a class are more than one of 3 blocks has (35), so tuning and final runs share them, "
+        "and repeats differ by their seeds alone"
+    )
+    (found,) = sizes.shared(a_plan(tmp_path, {**WITHIN, "problem.labels_per_class": 100, "problem.batch_size": 10}))
+    assert str(found).endswith("and repeats differ by their seeds and by which of them validate")
 
 
 @pytest.mark.parametrize(
