@@ -205,8 +205,10 @@ class Coordinator:
         if study.best is not None:
             yield from self._final(labels, study.best.hyperparameters)
             return
+        reason = study.without_weights
+        fallen = None if reason is None else {"status": "crashed", "reason": reason, "evaluations": []}
         for label in labels:
-            self._note(Entry(label, "", None, {}), fresh=False)
+            self._note(Entry(label, "", None, {}, fallen), fresh=False)
 
     def _note_not_applicable(self, place: Label, labels: list[Label], study: tune.Study) -> None:
         """Every run that is left of a setting which its strategy has no meaning for."""

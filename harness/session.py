@@ -23,6 +23,7 @@ from harness.registry.catalog import Catalog
 from harness.spec import digest
 from harness.store import Record, Store, write_atomically
 from harness.suite import Setting, Suite, load
+from harness.suite.origin import Origins
 
 if TYPE_CHECKING:
     from harness.coordinator import Walk
@@ -287,10 +288,15 @@ def _numeric_environment(walk: Walk) -> Mapping[str, Any]:
 
 
 def _parts(plan: Plan) -> list[tuple[str, str, str, str]]:
+    settings = plan.suite.settings
+    sides: list[Setting | Origins] = [
+        *settings,
+        *(setting.source for setting in settings if setting.source is not None),
+    ]
     rows = {
-        (*_kind_and_name(setting, place), str(origin), origin.sha256[:12])
-        for setting in plan.suite.settings
-        for place, origin in setting.origins.items()
+        (*_kind_and_name(side, place), str(origin), origin.sha256[:12])
+        for side in sides
+        for place, origin in side.origins.items()
     }
     rows |= {
         ("metric", metric.name, str(metric.origin), metric.origin.sha256[:12])
@@ -300,10 +306,10 @@ def _parts(plan: Plan) -> list[tuple[str, str, str, str]]:
     return sorted(rows)
 
 
-def _kind_and_name(setting: Setting, place: str) -> tuple[str, str]:
-    """Of the part that a key of `Setting.origins` stands for; one of several has its name in the key."""
+def _kind_and_name(side: Setting | Origins, place: str) -> tuple[str, str]:
+    """Of the part that a key of `origins` stands for; one of several has its name in the key."""
     kind, _, name = place.partition(":")
-    return kind, name or str(setting.values[kind]["use"])  # type: ignore[index,call-overload]
+    return kind, name or str(side.values[kind]["use"])  # type: ignore[index,call-overload]
 
 
 def write_outputs(session: Session, walk: Walk) -> Findings:

@@ -110,6 +110,39 @@ def test_final_runs_for_which_no_trial_left_a_setting_are_failed_and_never_begun
     assert len(executor.done) == planned - 3
 
 
+def test_final_runs_of_a_study_that_never_had_weights_to_start_from_have_that_reason(tmp_path):
+    plan = a_plan(tmp_path)
+    fallen = {"status": "crashed", "reason": "source_failed: diverged: loss is nan", "evaluations": []}
+
+    def answer(payload):
+        tuned_sgd = payload["phase"] == "tune" and payload["problem"]["optimizer"]["use"] == "sgd"
+        return fallen if tuned_sgd else ok(payload)
+
+    made = walk(plan, tmp_path / "r", Answering(answer))
+    lost = [entry for entry in made.entries if entry.record is None]
+    assert [(entry.label.arm, entry.label.setting, entry.label.replicate) for entry in lost] == [
+        ("sgd", "tuned", replicate) for replicate in range(3)
+    ]
+    assert all(entry.result == fallen for entry in lost)
+
+
+def test_a_study_with_one_trial_that_failed_by_itself_has_no_setting_by_itself(tmp_path):
+    plan = a_plan(tmp_path)
+
+    def answer(payload):
+        if payload["phase"] != "tune" or payload["problem"]["optimizer"]["use"] != "sgd":
+            return ok(payload)
+        own = share(payload) < 0.5
+        return failed("oom") if own else {**failed("crashed"), "reason": "source_failed: weights are gone"}
+
+    made = walk(plan, tmp_path / "r", Answering(answer))
+    by_replicate = {study.replicate: [t.reason for t in study.trials] for study in made.studies if study.arm == "sgd"}
+    mixed = [r for r, reasons in by_replicate.items() if len({reason[:3] for reason in reasons}) == 2]
+    lost = {entry.label.replicate: entry.result for entry in made.entries if entry.record is None}
+    assert mixed
+    assert all(lost[r]["reason"] == "no setting: every trial of its study failed" for r in mixed)
+
+
 def test_without_tuning_every_run_is_a_given_final_one(tmp_path):
     plan = a_plan(tmp_path, {"tuning": None})
     made = walk(plan, tmp_path / "r", Answering())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,31 @@ def test_what_starts_from_a_failed_source_is_crashed_with_the_reason(moved):
         if r["result"]["status"] == "crashed"
     }
     assert reasons == {"source_failed: diverged"}
+
+
+def rows(folder: Path, table: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "tables" / f"{table}.csv").read_text().splitlines()))
+
+
+def test_what_never_had_weights_is_listed_and_has_neither_value_nor_difference(moved):
+    broken = {**MOVED, "source": {**MOVED["source"], "optimizer": {"use": "momentum", "lr": 1e30}}}
+    moved.write(suite=broken).run("run", "suite.toml")
+    folder = moved.folder / "results" / "suite"
+    finals = {(r["arm"], r["status"], r["reason"][:13]) for r in rows(folder, "runs") if r["phase"] == "final"}
+    lost = {("full", "crashed", "source_failed"), ("linear_probe", "crashed", "source_failed")}
+    assert finals == {("scratch", "ok", ""), *lost}
+    compared = rows(folder, "comparisons")
+    assert {(row["verdict"], row["n"], row["delta"], row["failed_arm"]) for row in compared} == {
+        ("not_compared", "0", "", "0")
+    }
+    assert {(r["arm"], r["n"], r["mean"] != "") for r in rows(folder, "summary") if r["metric"] == "accuracy"} == {
+        ("scratch", "3", True),
+        ("full", "0", False),
+        ("linear_probe", "0", False),
+    }
+    report = (folder / "report" / "report.md").read_text()
+    assert "linear_probe on clouds-line (tuned): 3 without weights to start from" in report
+    assert "could not start, since the run that trains the checkpoint failed" in report
 
 
 def test_a_strategy_without_a_meaning_is_a_row_and_no_failure(moved):

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.report.chart import Chart, chart
+from harness.report.counted import interval, per_arm
 from harness.report.plotting import (
     canvas,
     few_ticks,
@@ -23,7 +24,6 @@ from harness.report.plotting import (
 )
 from harness.report.results import train_seconds
 from harness.report.view import View, short, value_axis
-from harness.verdict.format import count
 
 COLUMNS = ["problem", "arm", "setting", "clock", "seconds", "value", "lo", "hi", "unit"]
 CLOCKS = {
@@ -43,9 +43,10 @@ def cost(view: View, problem: str) -> Chart | None:
         name="cost",
         problem=problem,
         title="What it costs",
-        caption=f"Mean test {view.measure.words} of the final runs ({view.main_setting}) with its interval, against "
-        "seconds on the training clock: training steps only, neither evaluation nor loading nor the search itself. "
-        f"n = {count(view.suite.compare.replicates, 'replicate')} per arm. Seconds hold for the machine of the runs.",
+        caption=f"Mean test {view.measure.words} of the final runs ({view.main_setting}) with its {interval(view)}, "
+        "against seconds on the training clock: training steps only, neither evaluation nor loading nor the search "
+        "itself. "
+        f"{per_arm(view, problem)}. Seconds hold for the machine of the runs.",
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from harness.outcomes import NOT_APPLICABLE
-from harness.report import labels, wording
+from harness.outcomes import NOT_APPLICABLE, source_failed
+from harness.report import labels, transfer, wording
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
 from harness.report.results import train_seconds
 from harness.report.view import View
+from harness.verdict.format import count, listed
 from harness.verdict.summary import optimism as optimism_of
 
 LISTED = 200
@@ -96,7 +97,8 @@ def optimism(view: View) -> Table | None:
     studies = view.table("studies", "study_id")
     if studies.empty or labels.within(view):
         return None
-    frame, measure = optimism_of(studies, folds=view.suite.compare.folds), view.measure
+    shared, measure = transfer.shared_by(view), view.measure
+    frame = optimism_of(studies, folds=view.suite.compare.folds, checkpoints=shared)
     unit = f", {measure.difference_unit}" if measure.difference_unit else ""
     columns = [
         *view.problem_column(),
@@ -106,9 +108,8 @@ def optimism(view: View) -> Table | None:
         Column("95 % interval", True),
     ]
     rows: list[Line] = []
-    for _, row in frame.sort_values(
-        "arm", key=lambda arms: arms.map({a: i for i, a in enumerate(view.arms)})
-    ).iterrows():
+    order = {name: at for names in (view.problems, view.arms) for at, name in enumerate(names)}
+    for _, row in frame.sort_values(["problem", "arm"], key=lambda names: names.map(order)).iterrows():
         mean, lo, hi = (float(row[name]) for name in ("mean", "lo", "hi"))
         places = measure.decimals(lo, hi) if math.isfinite(lo) else 2
         text = measure.difference(mean, places).removesuffix(measure.difference_unit).strip()
@@ -126,7 +127,8 @@ def optimism(view: View) -> Table | None:
         )
     return table(
         "Optimism: by how much the validation value of the winning trial is better than that of the final run with the "
-        "same setting and fresh seeds. The best of several trials always looks better than it is.",
+        "same setting and fresh seeds. The best of several trials always looks better than it is."
+        f"{'' if shared is None else ' n counts source checkpoints: the means of their replicates.'}",
         columns,
         rows,
     )
@@ -176,7 +178,10 @@ def cost(view: View) -> Table | None:
 
 
 def failures(view: View) -> Table | None:
-    """Every run that failed, with its reason; None when none did."""
+    """Every run that failed, with its reason; None when none did.
+
+    Runs that had no weights to start from stand in one line for each arm, setting and reason.
+    """
     runs = view.table("runs", "run_id", "status", "phase", "problem", "arm", "setting", "replicate", "trial", "reason")
     bad = runs[~runs["status"].isin(["ok", "pruned", NOT_APPLICABLE])]
     if bad.empty:
@@ -192,27 +197,46 @@ def failures(view: View) -> Table | None:
         Column("Reason", wide=True),
         Column("Run", code=True),
     ]
-    rows: list[Line] = []
-    for _, row in bad.head(LISTED).iterrows():
-        trial, reason = _optional(row["trial"]), "" if pd.isna(row["reason"]) else str(row["reason"])
-        rows.append(
-            (
-                str(row["arm"]),
-                [
-                    *view.problem_cell(str(row["problem"])),
-                    view.arm_cell(str(row["arm"])),
-                    wording.setting(str(row["setting"])),
-                    Cell(str(int(row["replicate"])), float(row["replicate"])),
-                    str(row["phase"]),
-                    number(f"{trial:.0f}", trial),
-                    str(row["status"]).replace("_", " "),
-                    reason if len(reason) <= 300 else f"{reason[:299]}…",
-                    str(row["run_id"])[:12] or NONE,
-                ],
-            )
-        )
-    more = f" The first {LISTED} of {len(bad)} are listed; all are in tables/runs.csv." if len(bad) > LISTED else ""
-    return table(f"Runs that failed. Failed trials are spent, failed final runs are counted.{more}", columns, rows)
+    lost = pd.Series([source_failed(*row) for row in zip(bad["status"], bad["reason"], strict=True)], index=bad.index)
+    own, without = bad[~lost.astype(bool)], bad[lost.astype(bool)]
+    rows = [_failure(view, row) for _, row in own.head(LISTED).iterrows()]
+    rows += [_without_weights(view, group) for _, group in without.groupby(list(_ALIKE), sort=False)]
+    more = f" The first {LISTED} of {len(own)} are listed; all are in tables/runs.csv." if len(own) > LISTED else ""
+    said = "" if without.empty else " Runs that had no weights to start from are gathered: their arm did not fail."
+    return table(
+        f"Runs that failed. Failed trials are spent, failed final runs are counted.{said}{more}", columns, rows
+    )
+
+
+_ALIKE = ("problem", "arm", "setting", "phase", "reason")
+
+
+def _failure(view: View, row: pd.Series) -> Line:
+    trial = _optional(row["trial"])
+    where: list[Cell | str] = [Cell(str(int(row["replicate"])), float(row["replicate"])), str(row["phase"])]
+    return _line(view, row, [*where, number(f"{trial:.0f}", trial)], str(row["run_id"])[:12] or NONE)
+
+
+def _without_weights(view: View, rows: pd.DataFrame) -> Line:
+    """One line for runs of an arm that could not start for one reason."""
+    replicates = sorted(set(rows["replicate"].astype(int)))
+    shown = Cell(listed(list(map(str, replicates))), float(replicates[0]))
+    where: list[Cell | str] = [shown, str(rows["phase"].iat[0]), NONE]
+    return _line(view, rows.iloc[0], where, count(len(rows), "run"))
+
+
+def _line(view: View, row: pd.Series, where: list[Cell | str], run: str) -> Line:
+    reason = "" if pd.isna(row["reason"]) else str(row["reason"])
+    cells = [
+        *view.problem_cell(str(row["problem"])),
+        view.arm_cell(str(row["arm"])),
+        wording.setting(str(row["setting"])),
+        *where,
+        str(row["status"]).replace("_", " "),
+        reason if len(reason) <= 300 else f"{reason[:299]}…",
+        run,
+    ]
+    return str(row["arm"]), cells
 
 
 def environment(view: View) -> Table:

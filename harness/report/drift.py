@@ -13,9 +13,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
 from harness.report.chart import Chart, chart
+from harness.report.counted import span
 from harness.report.plotting import INK, MUTED, PAPER, RULE, WIDTH, canvas, category_ticks, place, tagged
 from harness.report.view import COLOURS, View, short
-from harness.verdict.format import count
 
 COLUMNS = ["problem", "setting", "arm", "block", "parameters", "trained", "drift", "low", "high", "n"]
 HIGH, LARGEST, LEAST, ROOM = 0.36, 1.15, 0.42, 0.28
@@ -29,7 +29,7 @@ COLOUR = COLOURS[1]
 def drift(view: View, problem: str) -> Chart | None:
     """A heat map of arms by blocks; frozen cells are hatched. None without the table `blocks`."""
     frame = drift_frame(view, problem)
-    n = count(int(frame["n"].max()) if len(frame) else 0, "replicate")
+    n = span(frame["n"], "replicate")
     return chart(
         _draw,
         frame,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.report import transfer
 from harness.report.chart import Chart
+from harness.report.counted import interval
 from harness.report.drift import drift
 from harness.report.forgetting import forgetting
 from harness.report.forgotten import forgotten
@@ -167,8 +168,8 @@ def _caption(view: View, problem: str) -> str:
     chosen = "chosen" if view.suite.tuning.trials else "given"
     blank = "" if view.clocks_comparable else " Milliseconds are blank, since runs cannot be compared by time (H008)."
     parts = [
-        f"Strategies{on}, final runs ({view.main_setting}): means of the finished runs, with intervals where there are "
-        "any; the difference has that of its verdict.",
+        f"Strategies{on}, final runs ({view.main_setting}): mean and {interval(view)}, failed runs as in the table "
+        "above; the difference has the interval of its verdict; all else are means of the finished runs.",
         "Forgetting is what was lost in accuracy on the source's test set (positive: forgot), with the source's own "
         "head, and with a head refitted before and after.",
         "Trains: largest share of the parameters over the phases, which says nothing of memory. Stored: what has to be "

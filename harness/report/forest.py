@@ -10,8 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.report import wording
+from harness.report import transfer, wording
 from harness.report.chart import Chart, chart
+from harness.report.counted import span
 from harness.report.plotting import (
     BAND,
     INK,
@@ -25,7 +26,7 @@ from harness.report.plotting import (
 from harness.report.rows import bar, beyond, dots, reach
 from harness.report.values import failed_words
 from harness.report.view import UNTUNED, View, difference_axis, short
-from harness.verdict.format import Measure, count, percent
+from harness.verdict.format import Measure, percent
 
 COLUMNS = [
     "problem",
@@ -43,6 +44,8 @@ COLUMNS = [
     "unit",
     "verdict",
 ]
+DOTS = ("replicate", "checkpoint")
+"""Marks of single differences."""
 GROUPS = ("primary", "further", "leader", UNTUNED)
 """Declared verdicts; further arms against the baseline; the leading arm against others; all at their defaults."""
 LEFT, PLOT, ROW, HEAD = 2.35, 5.15, 0.5, 0.42
@@ -92,22 +95,30 @@ def _group(view: View, row: pd.Series) -> str:
 
 
 def paired_differences(view: View, row: pd.Series) -> pd.DataFrame:
-    """Replicate, difference (stored unit, positive: the arm is better) and whether one of both runs failed."""
+    """Replicate, difference (stored unit, positive: the arm is better) and whether one of both runs failed.
+
+    Where replicates share source checkpoints: the means of these, by their number.
+    """
     finals = view.finals(str(row["problem"]), str(row["setting"]))
     arm, baseline = (finals[finals["arm"] == row[side]] for side in ("arm", "baseline"))
     both = arm.merge(baseline, on="replicate", suffixes=("_a", "_b")).sort_values("replicate")
-    return pd.DataFrame(
+    pairs = pd.DataFrame(
         {
             "replicate": both["replicate"].to_numpy(int),
             "difference": (view.measure.sign * (both["counted_a"] - both["counted_b"])).to_numpy(float),
             "failed": ((both["status_a"] != "ok") | (both["status_b"] != "ok")).to_numpy(bool),
         }
     )
+    if (shared := transfer.shared_by(view)) is None:
+        return pairs
+    known = pairs[pairs["difference"].notna()]
+    of = {"difference": ("difference", "mean"), "failed": ("failed", "any")}
+    return known.groupby(known["replicate"] % shared).agg(**of).reset_index()
 
 
 def _frame(view: View, rows: pd.DataFrame) -> pd.DataFrame:
     measure, margin = view.measure, view.suite.compare.margin
-    plotted: list[dict[str, Any]] = []
+    unit, plotted = _unit(view), list[dict[str, Any]]()
     for _, row in rows.iterrows():
         same = {name: row[name] for name in ("problem", "group", "setting", "arm", "baseline", "verdict")}
         same |= {"unit": measure.difference_unit}
@@ -115,12 +126,18 @@ def _frame(view: View, rows: pd.DataFrame) -> pd.DataFrame:
         plotted.append({**same, "mark": "mean", "difference": mean, "lo": lo, "hi": hi, "level": row["level"]})
         if bool(row["paired"]):
             for _, pair in paired_differences(view, row).iterrows():
-                shown = {"mark": "replicate", "replicate": int(pair["replicate"]), "failed": bool(pair["failed"])}
+                shown = {"mark": unit, unit: int(pair["replicate"]), "failed": bool(pair["failed"])}
                 plotted.append({**same, **shown, "difference": measure.factor * float(pair["difference"])})
     if plotted and margin is not None:
         edges = {"lo": -measure.factor * margin, "hi": measure.factor * margin}
         plotted.append({"problem": rows["problem"].iat[0], "mark": "margin", "unit": measure.difference_unit, **edges})
-    return pd.DataFrame(plotted, columns=COLUMNS).astype({"replicate": "Int64", "failed": "boolean"})
+    columns = [unit if name == "replicate" else name for name in COLUMNS]
+    return pd.DataFrame(plotted, columns=columns).astype({unit: "Int64", "failed": "boolean"})
+
+
+def _unit(view: View) -> str:
+    """What one of n is, which a dot stands for."""
+    return "replicate" if transfer.shared_by(view) is None else "checkpoint"
 
 
 def _panels(frame: pd.DataFrame) -> list[pd.DataFrame]:
@@ -136,7 +153,7 @@ def _limits(part: pd.DataFrame) -> tuple[float, float]:
     bars = widths.sort_values(["other", "width"], kind="stable")[["lo", "hi"]].to_numpy(float).tolist()
     alone = means.loc[means["lo"].isna(), "difference"]
     marks = [0.0, *alone.astype(float), *margin[["lo", "hi"]].to_numpy(float).ravel()]
-    return reach(bars, part.loc[part["mark"] == "replicate", "difference"].astype(float).tolist(), marks)
+    return reach(bars, part.loc[part["mark"].isin(DOTS), "difference"].astype(float).tolist(), marks)
 
 
 def _clipped(part: pd.DataFrame) -> bool:
@@ -237,7 +254,7 @@ def _row(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
     bar(axes, mean, x="difference", at=middle - 0.06, style=style)
     dots(
         axes,
-        rows[rows["mark"] == "replicate"],
+        rows[rows["mark"].isin(DOTS)],
         x="difference",
         at=middle + 0.13,
         style=style,
@@ -301,16 +318,16 @@ def _label(axes: Axes, frame: pd.DataFrame, view: View) -> None:
 
 
 def _caption(view: View, rows: pd.DataFrame, frame: pd.DataFrame) -> str:
-    n = sorted({int(value) for value in rows["n"]}) if len(rows) else [0]
-    size = count(n[0], "replicate") if len(n) == 1 else f"{n[0]} to {n[-1]} replicates"
+    unit = _unit(view)
     margin, failed = view.suite.compare.margin, failed_words(view)
     groups, has_bars = set(rows["group"]), bool(frame.loc[frame["mark"] == "mean", "lo"].notna().any())
     parts = [
         f"Each row compares an arm with {view.baseline}; right of zero the arm is better. Small dots are "
-        f"the differences of single replicates{f' ({failed})' if failed else ''}, the large marker is their mean"
-        f"{', the bar its interval' if has_bars else ''}. n = {size} per row.",
+        f"the differences of single {unit}s{', means of their replicates' if unit == 'checkpoint' else ''}"
+        f"{f' ({failed})' if failed else ''}, the large marker is their mean"
+        f"{', the bar its interval' if has_bars else ''}. n = {span(rows.get('n', ()), unit)} per row.",
         "An arrow at the edge stands for what lies beyond it: an interval, whose ends stand at the right, or single "
-        "replicates, with their values."
+        f"{unit}s, with their values."
         if any(map(_clipped, _panels(frame)))
         else "",
         "No margin was declared." if margin is None else "",

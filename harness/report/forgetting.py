@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from harness.report import transfer
 from harness.report.chart import Chart, chart
+from harness.report.counted import span
 from harness.report.plotting import MUTED, canvas, few_ticks, handle, legend, legend_height, pad_limits, place, tagged
 from harness.report.scale import Scale, scale_of, stretched
 from harness.report.view import View, short
-from harness.verdict.format import count, listed
+from harness.verdict.format import listed
 
 COLUMNS = ["problem", "setting", "arm", "head", "mark", "replicate", "checkpoint", "source_change", "value", "unit"]
 HEADS = {"kept": "with the head it had", "refit": "with a head refitted"}
@@ -30,7 +31,7 @@ def forgetting(view: View, problem: str) -> Chart | None:
     absent = [arm for arm in view.arms if arm in set(done) - set(frame["arm"])]
     without = f" Not here, since nothing could be forgotten: {listed(absent)}." if absent else ""
     marked = "the digit is the checkpoint that it starts from" if _numbered(frame) else "all start from one checkpoint"
-    n = count(int(points.groupby(["arm", "head"]).size().max()) if len(points) else 0, "replicate")
+    n = span(points.groupby(["arm", "head"]).size(), "replicate")
     return chart(
         _draw,
         frame,

@@ -12,11 +12,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.report import transfer
 from harness.report.chart import Chart, chart
+from harness.report.counted import interval, per_arm
 from harness.report.over import beside
 from harness.report.plotting import MUTED, canvas, handle, legend, legend_height, place, tagged
 from harness.report.scale import scale_of, stretched
 from harness.report.view import View, short
-from harness.verdict.format import count, listed
+from harness.verdict.format import listed
 
 COLUMNS = ["problem", "setting", "arm", "cost", "size", "value", "lo", "hi", "front", "unit"]
 COSTS = {
@@ -46,11 +47,11 @@ def memory(view: View, problem: str) -> Chart | None:
         name="memory",
         problem=problem,
         title="What it reaches for how many parameters and how much memory",
-        caption=f"Mean test {view.measure.words} of the final runs ({view.main_setting}) with its 95 % t-interval; "
+        caption=f"Mean test {view.measure.words} of the final runs ({view.main_setting}) with its {interval(view)}; "
         "left and up is better. The grey steps are the front: no other arm has a mean as high for as little "
         f"({'; '.join(fronts)}). By means alone: arms on it need not differ. "
         "Arms stand a little aside, so that equal ones can be told apart. "
-        f"n = {count(view.suite.compare.replicates, 'replicate')} per arm. {stretched(scale)}".strip(),
+        f"{per_arm(view, problem)}. {stretched(scale)}".strip(),
     )
 
 

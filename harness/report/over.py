@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.report import transfer
 from harness.report.chart import Chart, chart
+from harness.report.counted import interval, per_arm
 from harness.report.plotting import (
     canvas,
     category_axis,
@@ -25,7 +26,7 @@ from harness.report.plotting import (
 )
 from harness.report.scale import scale_of, stretched
 from harness.report.view import View, short
-from harness.verdict.format import count, listed
+from harness.verdict.format import listed
 
 AXES = {
     "train_examples": "training examples",
@@ -77,8 +78,7 @@ def _chart(view: View, number: int, one: Series) -> Chart | None:
     if frame.empty:
         return None
     words, what = view.measure.words, AXES[one.axis].partition(" (")[0]
-    sizes = sorted({int(n) for n in frame["n"]})
-    n = count(sizes[0], "replicate") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
+    n = per_arm(view).replace("per arm", "per arm and point")
     scale = scale_of(view.measure, frame[["mean", "lo", "hi"]].to_numpy(float).ravel())
     dashed = [arm for arm in view.arms if _from_scratch(view, arm)]
     apart = f" Dashed: trained from scratch ({listed(dashed)})." if dashed else ""
@@ -89,8 +89,8 @@ def _chart(view: View, number: int, one: Series) -> Chart | None:
         name="over-" + one.axis.replace("_", "-") + (f"-{number + 1}" if one.rest else ""),
         problem="",
         title=f"Test {words} over {what}{one.rest}",
-        caption=f"Mean of the final runs ({view.main_setting}) with its 95 % t-interval, at {listed(_texts(frame))} "
-        f"({what}). n = {n} per arm and point.{apart} Bars of two arms that overlap say nothing about a difference, "
+        caption=f"Mean of the final runs ({view.main_setting}) with its {interval(view)}, at {listed(_texts(frame))} "
+        f"({what}). {n}.{apart} Bars of two arms that overlap say nothing about a difference, "
         f"since runs are paired. {stretched(scale)}".strip(),
     )
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from harness.report import labels
+from harness.report.starts import finetuned
 from harness.report.view import UNTUNED, View, no_unit
+from harness.report.wording import held
 from harness.suite.checks import unmatched
 from harness.verdict.format import count, listed, percent
-from harness.verdict.judgement import averaged_over, checkpoints_of, context_of
-from harness.verdict.words import CHECKPOINTS, without_controls
+from harness.verdict.judgement import averaged_over, checkpoints_of
+from harness.verdict.words import CHECKPOINTS
 
 if TYPE_CHECKING:
     from harness.suite import Setting
@@ -76,7 +78,7 @@ def scope(view: View) -> list[tuple[str, str]]:
     unit = {"fraction": "in percent, differences in percentage points (pp)", "": no_unit(measure)}
     of_values = {"mse": "in the square of the target's unit", "mae": "in the unit of the target"}
     units = of_values.get(measure.name) or unit.get(measure.unit, f"in {measure.unit}")
-    also = [_held(view.measure_of(metric.name).words, dict(metric.options), ()) for metric in view.suite.also]
+    also = [held(view.measure_of(metric.name).words, dict(metric.options), ()) for metric in view.suite.also]
     found = [
         ("Problems" if len(view.problems) > 1 else "Problem", listed(view.problems)),
         ("Compared", f"{count(len(view.arms), 'arm')}: {listed(view.arms)}; baseline {view.baseline}"),
@@ -93,55 +95,10 @@ def scope(view: View) -> list[tuple[str, str]]:
         ("Varied between replicates", _varied(view)),
         ("Not varied", _fixed(view)),
         ("Steps", unmatched(view.suite.stepless).removesuffix(".")),
-        ("Unit of n", f"{_unit_of_n(view)}; {compare.replicates} planned"),
+        ("Unit of n", f"{_unit_of_n(view)}; {_planned(view)} planned"),
         ("Runs", _runs(view)),
     ]
     return [(term, text) for term, text in found if text]
-
-
-def finetuned(view: View) -> list[tuple[str, str]]:
-    """What a fine-tuning suite starts from and moves to, and which controls it has not."""
-    source = view.suite.source
-    if source is None:
-        return []
-    lacks = context_of(view.suite).lacks
-    return [
-        ("Pair", _pair(view)),
-        ("Checkpoints", _checkpoints(view)),
-        ("Controls", without_controls(lacks).removesuffix(".")),
-    ]
-
-
-def _pair(view: View) -> str:
-    """`mnist (classes [0, 1]) → mnist (classes [2, 3])`, with the options in which both sides differ."""
-    source, targets = view.suite.source, [setting.values.get("dataset") for setting in view.suite.settings]
-    assert source is not None
-    origins = [setting.source.values.get("dataset") for setting in view.suite.settings if setting.source is not None]
-    if source.weights:
-        origin, given = f"published weights {source.weights}", targets
-    else:
-        given = [*origins, *targets]
-        origin = listed(_told_apart(origins, given)) if origins else source.dataset
-    return f"{origin} → {listed(_told_apart(targets, given))}"
-
-
-def _told_apart(datasets: Sequence[Any], among: Sequence[Any]) -> list[str]:
-    """The data sets, each once, with the options that have several values among all of them."""
-    options = {option for dataset in among for option in dataset if option != "use"}
-    same = {option for option in options if all(one.get(option) == among[0].get(option) for one in among)}
-    shown = [{option: value for option, value in one.items() if option not in same} for one in datasets]
-    return list(dict.fromkeys(_held("", one, ()).strip() for one in shown))
-
-
-def _checkpoints(view: View) -> str:
-    """How many trained networks there are, and what an interval covers of them."""
-    number, replicates = view.suite.source.replicates, view.suite.compare.replicates  # type: ignore[union-attr]
-    if number == 1:
-        return f"1, from which all {count(replicates, 'replicate')} start: what is said holds for this checkpoint only"
-    if number >= replicates:
-        return f"{number}, one for each replicate: intervals cover the checkpoint"
-    each = count(replicates // number, "replicate")
-    return f"{number}, from each of which {each} start: averaged within a checkpoint first, so that n = {number}"
 
 
 def detail(view: View) -> str:
@@ -160,12 +117,18 @@ def detail(view: View) -> str:
 def _unit_of_n(view: View) -> str:
     if (shared := averaged_over(checkpoints_of(view.suite), replicates=view.suite.compare.replicates)) is not None:
         each = count(view.suite.compare.replicates // shared, "replicate")
-        return f"one source checkpoint: the mean of its {each}; {shared} checkpoints"
+        return f"one source checkpoint: the mean of its {each}"
     if view.suite.compare.claim == "setting":
         return "one final run: its own split and seeds"
     if view.suite.compare.folds is not None:
         return f"one fold of a stratified cross-validation{', with its own tuning study' if _tuned_anew(view) else ''}"
     return f"one replicate: its own split{', tuning study' if _tuned_anew(view) else ''} and seeds"
+
+
+def _planned(view: View) -> str:
+    replicates = view.suite.compare.replicates
+    shared = averaged_over(checkpoints_of(view.suite), replicates=replicates)
+    return str(replicates) if shared is None else f"{count(shared, 'checkpoint')} with {replicates} replicates"
 
 
 def _searched(view: View) -> set[str]:
@@ -192,7 +155,7 @@ def _patch(setting: Setting, every: Sequence[Setting], names: Sequence[str], sea
             same = _same_options(values)
             value = {option: chosen for option, chosen in value.items() if option not in same}
         if value is not None:
-            texts.append(_held(name, value, searched))
+            texts.append(held(name, value, searched))
     return ", ".join(texts) or "without"
 
 
@@ -211,29 +174,8 @@ def _held_equal(view: View) -> str:
         values = [setting.get(name) for setting in every]
         same = values[0] if all(value == values[0] for value in values) else _same_options(values)
         if name not in SIZES and name not in searched and same not in (None, {}):
-            texts.append(_held(name, same, searched))
+            texts.append(held(name, same, searched))
     return ", ".join(texts)
-
-
-def _held(name: str, value: Any, searched: Collection[str]) -> str:
-    """`batch size 64`, `model cnn (channels [32, 64], dropout 0)`, `augmentation rotate (degrees 15), crop`."""
-    if isinstance(value, list):
-        return f"{name} {', '.join(_held('', part, searched).lstrip() for part in value)}"
-    if not isinstance(value, dict):
-        return f"{name.replace('_', ' ')} {_plain(value)}"
-    options = [
-        f"{option.replace('_', ' ')} {_plain(chosen)}"
-        for option, chosen in sorted(value.items())
-        if option != "use" and f"{name}.{option}" not in searched
-    ]
-    named = f"{name.replace('_', ' ')} {value.get('use', '')}".rstrip()
-    return named + (f" ({', '.join(options)})" if options else "")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _split(view: View) -> str:

@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from harness.report import wording
+from harness.report import transfer, wording
+from harness.report.counted import interval
 from harness.report.forest import GROUPS
 from harness.report.forest import comparisons as comparisons_of
 from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
@@ -44,8 +45,8 @@ def summary(view: View) -> Table:
         else "The metric has no floor, so an arm with a failed run has no mean."
     )
     return table(
-        f"Final runs per arm, on the test split. {counted} The mean is shown with its t-interval; SD is the spread "
-        f"between replicates.{_beyond(view, measure)}",
+        f"Final runs per arm, on the test split. {counted} The mean is shown with its {interval(view)}; SD is the "
+        f"spread between replicates.{_beyond(view, measure)}",
         columns,
         rows,
     )
@@ -74,7 +75,7 @@ def others(view: View) -> Table | None:
         numbers = [found.get(measure.name, Cell(NONE)) for measure in measures]
         rows.append((arm, [*view.problem_cell(problem), view.arm_cell(arm), wording.setting(setting), *numbers]))
     return table(
-        "Further metrics of the same final runs on the test split: mean and 95 % t-interval. No arm was tuned, "
+        f"Further metrics of the same final runs on the test split: mean and {interval(view)}. No arm was tuned, "
         "chosen or compared by them.",
         columns,
         rows,
@@ -210,6 +211,7 @@ def wins(row: pd.Series) -> Cell:
 
 def robustness(view: View) -> Table:
     """What other analyses say of each verdict; none of them changes it."""
+    unit = "replicate" if transfer.shared_by(view) is None else "checkpoint"
     columns = [
         *view.problem_column(),
         Column("Arm"),
@@ -223,7 +225,7 @@ def robustness(view: View) -> Table:
         Column("Share of wins [95 %]", True),
         Column("P(better)", True),
         Column("Detectable, 80 % power", True),
-        Column("More replicates for the margin", True),
+        Column(f"More {unit}s for the margin", True),
     ]
     rows: list[Line] = []
     for row in ordered_comparisons(view):
@@ -249,7 +251,7 @@ def robustness(view: View) -> Table:
         )
     return table(
         "“Holds in k of m” counts analyses that end in the same word: Welch's test, sign flips (where their floor "
-        "allows it), the median difference, each replicate left out, failed replicates left out. The verdict follows "
+        f"allows it), the median difference, each {unit} left out, failed replicates left out. The verdict follows "
         "the interval alone. The floor is the smallest p that so few replicates can reach.",
         columns,
         rows,

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.report.chart import Chart, chart
+from harness.report.counted import interval, per_arm
 from harness.report.plotting import (
     INK,
     MUTED,
@@ -23,6 +24,7 @@ from harness.report.rows import bar, beyond, dots, reach
 from harness.report.scale import scale_of, stretched
 from harness.report.view import UNTUNED, View, short, value_axis
 from harness.verdict.format import count
+from harness.verdict.pairs import judged
 
 VALUES = ["problem", "setting", "arm", "mark", "replicate", "failed", "value", "lo", "hi", "level", "unit"]
 SLOPES = ["problem", "setting", "arm", "replicate", "failed", "value", "unit"]
@@ -46,7 +48,7 @@ def values(view: View, problem: str) -> Chart | None:
 
 def _values_caption(view: View, problem: str, frame: pd.DataFrame) -> str:
     bars = bool(frame["lo"].notna().any())
-    marks = "the large marker is the mean, the bar its t-interval" if bars else "the large marker is the mean"
+    marks = f"the large marker is the mean, the bar its {interval(view)}" if bars else "the large marker is the mean"
     advice = (
         " Two bars that overlap say nothing about a difference: runs are paired, and what replicates share widens both "
         "bars alike. For comparisons read the paired differences."
@@ -163,6 +165,7 @@ def slopes(view: View, problem: str) -> Chart | None:
     frame = slopes_frame(view, problem)
     if frame["arm"].nunique() < 2:
         return None
+    lines = int((frame.groupby("replicate")["arm"].nunique() > 1).sum())
     scale = scale_of(view.measure, frame["value"])
     return chart(
         _draw_slopes,
@@ -172,7 +175,7 @@ def slopes(view: View, problem: str) -> Chart | None:
         problem=problem,
         title=f"Test {view.measure.words} of each replicate across the arms",
         caption="Each line is one replicate: same split, same seeds in every arm. Lines that run parallel mean that "
-        f"pairing takes out the luck of the replicate. n = {count(frame['replicate'].nunique(), 'replicate')}. "
+        f"pairing takes out the luck of the replicate. n = {count(lines, 'replicate')}. "
         f"{stretched(scale)}".strip(),
     )
 
@@ -225,17 +228,13 @@ def _draw_slopes(frame: pd.DataFrame, view: View) -> Figure:
 
 
 def _runs(view: View, problem: str) -> str:
-    rows = view.findings.finals
-    rows = rows[(rows["problem"] == problem) & (rows["setting"] == view.main_setting)]
-    sizes = sorted(set(rows.groupby("arm").size())) if len(rows) else [0]
-    text = count(int(sizes[0]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
     failed = failed_words(view)
-    return f"n = {text} per arm{f'; {failed}' if failed else ''}."
+    return f"{per_arm(view, problem, 'run')}{f'; {failed}' if failed else ''}."
 
 
 def failed_words(view: View) -> str:
     """What a failed run looks like in a figure of values; empty when none failed."""
-    if (view.findings.finals["status"] == "ok").all():
+    if (judged(view.findings.finals)["status"] == "ok").all():
         return ""
     if view.measure.floor is None:
         return "a failed run has no value and is not drawn"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
+
 VERDICTS = {
     "better": "better",
     "better_small": "better, maybe by little",
@@ -49,3 +52,24 @@ def tone(code: str) -> str:
 def setting(name: str) -> str:
     """How a setting came about, in words."""
     return SETTINGS.get(name, name)
+
+
+def held(name: str, value: Any, searched: Collection[str]) -> str:
+    """`batch size 64`, `model cnn (channels [32, 64], dropout 0)`, `augmentation rotate (degrees 15), crop`."""
+    if isinstance(value, list):
+        return f"{name} {', '.join(held('', part, searched).lstrip() for part in value)}"
+    if not isinstance(value, dict):
+        return f"{name.replace('_', ' ')} {_plain(value)}"
+    options = [
+        f"{option.replace('_', ' ')} {_plain(chosen)}"
+        for option, chosen in sorted(value.items())
+        if option != "use" and f"{name}.{option}" not in searched
+    ]
+    named = f"{name.replace('_', ' ')} {value.get('use', '')}".rstrip()
+    return named + (f" ({', '.join(options)})" if options else "")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)

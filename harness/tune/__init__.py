@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import pruning
+from harness import outcomes, pruning
 from harness.hookspecs import Domain, domain_to_plain
 from harness.plan import Label, Plan, Request
 from harness.spec import digest
@@ -66,6 +66,14 @@ class Study:
     """The best complete trial, ties to the lowest number; None when no trial completed."""
     not_applicable: str | None = None
     """Why the arm's strategy has no meaning on the model; its first trials said so, and no other was made."""
+
+    @property
+    def without_weights(self) -> str | None:
+        """Why no run of it could start, where the run that should have trained its weights failed; else None."""
+        reasons = [(trial.reason or "").partition(": ") for trial in self.trials]
+        if not all(outcomes.source_failed(status, reason) for status, _, reason in reasons):
+            return None
+        return next((reason for _, _, reason in reasons), None)
 
 
 def study_key(plan: Plan, label: Label) -> str:

@@ -87,12 +87,20 @@ def _judge(
         sd=_known(estimate.sd),
         lo=_known(min(measure.sign * (end - claim.value) for end in (lo, hi))),
         hi=_known(max(measure.sign * (end - claim.value) for end in (lo, hi))),
-        method="none" if not known else "t" if suite.compare.folds is None else "corrected t",
+        method=_method(suite) if known else "none",
         verdict=code,
     )
     reach = None if code == "reproduced" else reach_of(suite, tables, claim, sign=measure.sign)
-    said = _sentence(verdict, claim, measure, estimate, (lo, hi), reach)
-    return dataclasses.replace(verdict, sentence=said)
+    unit = "run" if _shared(suite) is None else "checkpoint"
+    said = _sentence(verdict, claim, measure, estimate, (lo, hi), reach, unit)
+    only = " It holds for this source checkpoint only." if known and checkpoints_of(suite) == 1 else ""
+    return dataclasses.replace(verdict, sentence=f"{said}{only}")
+
+
+def _method(suite: Suite) -> str:
+    if _shared(suite) is not None:
+        return "t of checkpoint means"
+    return "t" if suite.compare.folds is None else "corrected t"
 
 
 def _blank(suite: Suite, claim: Claim, *, n: int, failed: int) -> Verdict:
@@ -153,10 +161,15 @@ def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFra
 
 def _averaged(suite: Suite, runs: pd.DataFrame, values: Floats) -> Floats:
     """The values, or their means over the replicates of each source checkpoint, where these share one."""
-    checkpoints = averaged_over(checkpoints_of(suite), replicates=suite.compare.replicates)
+    checkpoints = _shared(suite)
     if checkpoints is None or not len(values):
         return values
     return means_by(values, [int(replicate) % checkpoints for replicate in runs["replicate"]])
+
+
+def _shared(suite: Suite) -> int | None:
+    """Source checkpoints over whose replicates is averaged first; None where there is nothing to average."""
+    return averaged_over(checkpoints_of(suite), replicates=suite.compare.replicates)
 
 
 def _curves(tables: Mapping[str, pd.DataFrame], run_ids: pd.Series[Any], claim: Claim) -> pd.DataFrame:
@@ -211,14 +224,16 @@ def _sentence(
     estimate: Estimate,
     interval: tuple[float, float],
     reach: Reach | None,
+    unit: str,
 ) -> str:
     tolerance = f" with a tolerance of {measure.margin(claim.tolerance)}" if claim.tolerance else ""
     places = 2 if measure.unit == "fraction" else 4
     claimed = f"{claim.split} {measure.words} {BOUNDS[claim.bound]} {measure.value(claim.value, places)}{tolerance}"
     head = f'Claim "{claim.statement}" ({claim.arm} on {claim.problem}, {claimed})'
-    n = count(verdict.n, "run")
+    n = count(verdict.n, unit)
     if verdict.verdict == "not_compared":
-        few = f"{n}, and it takes {SMALLEST_N}" if verdict.n < SMALLEST_N else f"{verdict.failed_arm} of {n} failed"
+        some = f"{verdict.failed_arm} of {n} failed" if unit == "run" else f"{count(verdict.failed_arm, 'run')} failed"
+        few = f"{n}, and it takes {SMALLEST_N}" if verdict.n < SMALLEST_N else some
         return f"{head}: cannot be judged, {few}."
     decimals = measure.decimals(*interval, claim.value)
     numbers = f"{measure.value(estimate.mean, decimals)} {measure.interval(*interval, decimals)}"

@@ -26,9 +26,9 @@ def headline(verdicts: Sequence[Verdict], *, metric: Measure, context: Context) 
     if not primary:
         return "Nothing was compared: the suite declares no primary arm besides the baseline."
     if all(verdict.verdict == "not_compared" for verdict in primary):
-        return f"Nothing can be said yet: {_why_not(primary)}."
+        return f"Nothing can be said yet: {_why_not(primary, context)}."
     answer = _Answer(verdicts, metric)
-    return f"{_opening(primary, context)}, {answer.text()} ({_small_print(verdicts, metric)})."
+    return f"{_opening(primary, context)}, {answer.text()} ({_small_print(verdicts, metric, context)})."
 
 
 def winner(verdicts: Sequence[Verdict], *, problem: str) -> str | None:
@@ -71,7 +71,7 @@ def _opening(primary: Sequence[Verdict], context: Context) -> str:
     return f"{where}, {budget[primary[0].claim]}"
 
 
-def _small_print(verdicts: Sequence[Verdict], metric: Measure) -> str:
+def _small_print(verdicts: Sequence[Verdict], metric: Measure, context: Context) -> str:
     primary = [verdict for verdict in verdicts if verdict.primary]
     judged = [verdict for verdict in primary if verdict.lo is not None]
     ns = sorted({verdict.n for verdict in judged or primary})
@@ -84,6 +84,7 @@ def _small_print(verdicts: Sequence[Verdict], metric: Measure) -> str:
         interval = f"{percent(judged[0].level)} {'interval' if len(judged) == 1 else 'intervals'}"
         family, baseline = judged[0].family_size, judged[0].baseline
         parts.insert(0, interval if family == 1 else f"{interval} with {baseline}, adjusted for {family} comparisons")
+    parts += ["for one source checkpoint only"] if context.checkpoints == 1 else []
     failed = _failed([verdict for verdict in primary if verdict.delta is not None])
     if failed:
         counted = "counts" if failed == 1 else "count"
@@ -103,12 +104,12 @@ def _failed(primary: Sequence[Verdict]) -> int:
     return sum((runs | {(verdict.problem, verdict.baseline): verdict.failed_baseline for verdict in primary}).values())
 
 
-def _why_not(primary: Sequence[Verdict]) -> str:
-    n = max(verdict.n for verdict in primary)
+def _why_not(primary: Sequence[Verdict], context: Context) -> str:
+    n, unit = max(verdict.n for verdict in primary), "checkpoint" if context.averaged else "replicate"
     baseline = primary[0].baseline
     what = f"{primary[0].arm} with {baseline}" if len(primary) == 1 else f"the arms with {baseline}"
     if n < SMALLEST_N:
-        done = {0: "no replicate is", 1: "only 1 replicate is", 2: "only 2 replicates are"}[n]
+        done = {0: f"no {unit} is", 1: f"only 1 {unit} is", 2: f"only 2 {unit}s are"}[n]
         return f"{done} done, and it takes at least {SMALLEST_N} to compare {what}"
     if _failed(primary):
         return f"runs failed, so no mean difference exists that would compare {what}"

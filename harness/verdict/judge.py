@@ -12,7 +12,7 @@ import pandas as pd
 from harness.suite.checks import unmatched
 from harness.verdict.claims import claims_in_words, judge_claims
 from harness.verdict.compare import compare
-from harness.verdict.format import Measure
+from harness.verdict.format import Measure, count
 from harness.verdict.headline import headline
 from harness.verdict.judgement import Verdict, averaged_over, checkpoints_of, context_of, shared_streams
 from harness.verdict.lint import Remark, lint
@@ -67,7 +67,14 @@ def judge(
     return Judgement(
         headline=" ".join(
             filter(
-                None, [compared, claims_in_words(claims), unmatched(context.stepless), without_controls(context.lacks)]
+                None,
+                [
+                    compared,
+                    claims_in_words(claims),
+                    _lost_sources(tables),
+                    unmatched(context.stepless),
+                    without_controls(context.lacks),
+                ],
             )
         ),
         verdicts=(*verdicts, *claims),
@@ -83,6 +90,15 @@ def judge(
         ),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )
+
+
+def _lost_sources(tables: Mapping[str, pd.DataFrame]) -> str:
+    """How many of the runs that others start from failed; empty where none did."""
+    runs = tables["runs"]
+    sources = runs[runs["phase"] == "source"]
+    failed = int((sources["status"] != "ok").sum())
+    many = count(len(sources), "source run")
+    return f"{failed} of {many} failed: what starts from them is left out." if failed else ""
 
 
 def _with_early_stopping(suite: Suite, summary: pd.DataFrame) -> pd.DataFrame:

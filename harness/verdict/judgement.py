@@ -138,6 +138,8 @@ class Context:
     split: str = "test"
     checkpoints: int | None = None
     """Trained networks that the runs start from, replicate r from checkpoint r mod so many; None: from chance."""
+    averaged: bool = False
+    """Whether several replicates start from each of several checkpoints, so that one of n is a checkpoint."""
     lacks: tuple[str, ...] = ()
     """Controls of a fine-tuning suite that no arm is, by `controls = false`."""
     stepless: tuple[str, ...] = ()
@@ -160,6 +162,7 @@ def context_of(suite: Suite) -> Context:
         trials=suite.tuning.trials,
         noun=_noun(suite),
         checkpoints=checkpoints_of(suite),
+        averaged=averaged_over(checkpoints_of(suite), replicates=suite.compare.replicates) is not None,
         lacks=() if suite.source is None else lacking_controls(setting.values for setting in suite.settings),
         stepless=suite.stepless,
         untuned=_untuned(suite),

@@ -12,9 +12,9 @@ from harness.outcomes import NOT_APPLICABLE, source_failed
 from harness.verdict.compare import analyses_of
 from harness.verdict.evidence import Evidence, Remark
 from harness.verdict.format import Measure, count, listed
-from harness.verdict.judgement import CLAIMED, SMALLEST_N, Verdict, checkpoints_of
+from harness.verdict.judgement import CLAIMED, SMALLEST_N, Verdict, averaged_over, checkpoints_of
 from harness.verdict.lint_problems import inclusion_violated, same_training, separates_nothing, validation_beyond_budget
-from harness.verdict.numbers import mean_of
+from harness.verdict.numbers import Floats, mean_of, means_by
 from harness.verdict.robust import left_out
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ def few_replicates(evidence: Evidence) -> Iterator[Remark]:
     """H001: a primary comparison rests on fewer than 3 replicates."""
     few = [verdict for verdict in evidence.primary if verdict.n < SMALLEST_N]
     if few:
-        n = min(verdict.n for verdict in few)
-        message = (
-            f"{count(len(few), 'comparison')} on {count(n, 'replicate')}: no interval is possible below {SMALLEST_N}"
-        )
-        yield Remark("H001", "W", message, "set compare.replicates to 5 and run again; finished runs are kept")
+        n, unit, planned = min(verdict.n for verdict in few), "replicate", evidence.suite.compare.replicates
+        if (shared := averaged_over(checkpoints_of(evidence.suite), replicates=planned)) is not None:
+            unit, planned = "checkpoint", shared
+        message = f"{count(len(few), 'comparison')} on {count(n, unit)}: no interval is possible below {SMALLEST_N}"
+        key = "compare.replicates" if unit == "replicate" else "source.replicates"
+        few_planned = f"set {key} to 5 and run again; finished runs are kept"
+        yield Remark("H001", "W", message, few_planned if planned < SMALLEST_N else f"{planned} are planned: see H007")
 
 
 def one_study(evidence: Evidence) -> Iterator[Remark]:
@@ -121,6 +123,8 @@ def not_all_finished(evidence: Evidence) -> Iterator[Remark]:
         listing = [f"{arm} on {problem} ({setting}): {n} {why}" for (problem, arm, setting, why), n in groups.items()]
         listing += [f"{count(source, 'source run')}"] if source else []
         remedy = "see the failures in the report; they are counted, not dropped"
+        if source:
+            remedy += ", but for those without weights: mend what failed in [source], then --rerun failed"
         yield Remark("H007", "W", f"{count(len(failed) + source, 'run')} failed: {'; '.join(listing)}", remedy)
     settings = 2 if evidence.suite.tuning.trials and evidence.suite.compare.untuned else 1
     planned = len(evidence.suite.settings) * settings * evidence.suite.compare.replicates
@@ -164,30 +168,35 @@ def still_rising(evidence: Evidence) -> Iterator[Remark]:
     """H011: an arm's validation value still improves at the last epoch.
 
     For each judged final run that finished: validation value at its last evaluation minus that at the one before,
-    positive for better. The remark fires where the 95 % t-interval of the mean of these steps lies above 0.
+    positive for better. The remark fires where the 95 % t-interval of the mean of these steps lies above 0; steps of
+    replicates that share one of several source checkpoints are averaged first.
     """
     rising: dict[str, list[str]] = {}
     for (problem, arm), steps in _last_steps(evidence).items():
-        if len(steps) >= SMALLEST_N and mean_of(np.array(steps)).interval()[0] > 0:
+        if len(steps) >= SMALLEST_N and mean_of(steps).interval()[0] > 0:
             rising.setdefault(problem, []).append(arm)
     for problem, arms in rising.items():
         message = f"{listed(arms)} on {problem}: validation {evidence.metric.words} still improves at the last epoch"
         yield Remark("H011", "N", message, "the answer holds for this budget only; compare with more epochs")
 
 
-def _last_steps(evidence: Evidence) -> dict[tuple[str, str], list[float]]:
+def _last_steps(evidence: Evidence) -> dict[tuple[str, str], Floats]:
+    """By problem and arm, one of n each: a replicate's, or the mean of a checkpoint's replicates."""
     runs, evaluations = evidence.table("runs"), evidence.table("evaluations")
     if runs is None or evaluations is None:
         return {}
     judged = runs[(runs["phase"] == "final") & (runs["setting"] == evidence.setting) & (runs["status"] == "ok")]
     curve = evaluations[(evaluations["split"] == "validation") & (evaluations["metric"] == evidence.metric.name)]
-    curve = curve.merge(judged[["run_id", "problem", "arm"]], on="run_id").sort_values("epoch")
-    steps: dict[tuple[str, str], list[float]] = {}
-    for (problem, arm, _), rows in curve.groupby(["problem", "arm", "run_id"]):
+    curve = curve.merge(judged[["run_id", "problem", "arm", "replicate"]], on="run_id").sort_values("epoch")
+    suite = evidence.suite
+    shared = averaged_over(checkpoints_of(suite), replicates=suite.compare.replicates)
+    steps: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for (problem, arm, replicate, _), rows in curve.groupby(["problem", "arm", "replicate", "run_id"]):
         if len(rows) >= 2:
             before, last = rows["value"].to_numpy(dtype=np.float64)[-2:]
-            steps.setdefault((problem, arm), []).append(float(evidence.metric.sign * (last - before)))
-    return steps
+            unit = int(replicate) if shared is None else int(replicate) % shared
+            steps.setdefault((problem, arm), []).append((unit, float(evidence.metric.sign * (last - before))))
+    return {key: means_by(np.array([step for _, step in of]), [unit for unit, _ in of]) for key, of in steps.items()}
 
 
 def unpaired(evidence: Evidence) -> Iterator[Remark]:

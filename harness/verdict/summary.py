@@ -84,18 +84,24 @@ def _values(rows: pd.DataFrame, folds: int | None, checkpoints: int | None) -> d
     return row | {"method": "none" if np.isnan(row["lo"]) else method}
 
 
-def optimism(studies: pd.DataFrame, *, folds: int | None = None) -> pd.DataFrame:
+def optimism(studies: pd.DataFrame, *, folds: int | None = None, checkpoints: int | None = None) -> pd.DataFrame:
     """By how much studies looked better than the retrained runs: one row per (problem, arm), sorted.
 
     Optimism is the winner's validation value in the study minus that of its final run, turned so that positive means
-    that the study looked better, whatever the metric's direction. Replicates without both values are left out.
+    that the study looked better, whatever the metric's direction. Replicates without both values are left out. Those
+    that share one of several source `checkpoints` are averaged first, and n counts checkpoints.
     """
     sign = np.where(studies["direction"] == "minimize", -1.0, 1.0)
     gaps = studies.assign(gap=sign * (_floats(studies["best_value"]) - _floats(studies["final_value"])))
     known = gaps[np.isfinite(_floats(gaps["gap"]))]
-    return _by_group(
-        known, ("problem", "arm"), OPTIMISM_COLUMNS, lambda rows: {"n": len(rows)} | _mean(_floats(rows["gap"]), folds)
-    )
+
+    def row(rows: pd.DataFrame) -> dict[str, Any]:
+        gap = _floats(rows["gap"])
+        if checkpoints is not None:
+            gap = means_by(gap, [int(replicate) % checkpoints for replicate in rows["replicate"]])
+        return {"n": len(gap)} | _mean(gap, folds)
+
+    return _by_group(known, ("problem", "arm"), OPTIMISM_COLUMNS, row)
 
 
 def _mean(x: Floats, folds: int | None) -> dict[str, float]:

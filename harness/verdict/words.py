@@ -200,7 +200,7 @@ def _refused(verdict: Verdict, metric: Measure, facts: Facts) -> str:
     if facts.reason == "no_spread":
         return f"{_no_spread(verdict, metric)} ({kind})"
     reason = {
-        0: f"no final run of both is there yet: no comparison of {pair} is possible",
+        0: f"no final run of both is there{'' if facts.sourceless else ' yet'}: no comparison of {pair} is possible",
         1: f"one run each: no comparison of {pair} is possible",
         2: f"two points each and no interval: no comparison of {pair} is possible",
     }[verdict.n]
@@ -242,7 +242,7 @@ def _failures(verdict: Verdict, metric: Measure, facts: Facts) -> str:
 
 def _missing(verdict: Verdict, facts: Facts) -> str:
     missing = facts.planned - (verdict.n if facts.done is None else facts.done)
-    if missing <= 0 or not verdict.n:
+    if missing <= 0 or not (verdict.n or facts.sourceless):
         return ""
     folds = verdict.method == FOLDS
     unit = "run" if verdict.claim == "setting" else "fold" if folds else "replicate"

@@ -19,18 +19,22 @@ from scipy import stats
 from harness.outcomes import set_aside
 from harness.report import (
     Findings,
+    cost,
     curves,
     details,
     drift,
     finetuning,
+    forest,
     forgetting,
     markdown,
     memory,
     over,
     prose,
     transfer,
+    values,
     write,
 )
+from harness.report.chart import Chart
 from harness.report.forgotten import forgotten
 from harness.report.inclusion import inclusion
 from harness.report.layout import Table
@@ -38,7 +42,7 @@ from harness.report.plotting import look
 from harness.report.sections import sections
 from harness.report.view import View
 from harness.sizes import Shared
-from harness.suite.origin import SuiteSource
+from harness.suite.origin import Origins, SuiteSource
 
 ONE = {"few": 10}
 FEW = ("full", "scratch", "linear_probe", "lp_ft")
@@ -62,6 +66,12 @@ def drawn(draw, frame: pd.DataFrame, view: View) -> Figure:
 def column(table: Table, label: str) -> list[str]:
     (at,) = [at for at, one in enumerate(table.columns) if one.label.startswith(label)]
     return [row.cells[at].text for row in table.rows]
+
+
+def caption(chart: Chart | None) -> str:
+    """With breaking spaces."""
+    assert chart is not None
+    return chart.caption.replace("\xa0", " ")
 
 
 def tuned(view: View, arm: str, problem: str = "few") -> pd.DataFrame:
@@ -534,6 +544,91 @@ def test_spread_within_and_between_checkpoints_has_a_table_where_replicates_shar
     assert column(table, "SD within one, pp: difference")[0] == "–"
     alone = finetuning.tables(View(finetuned.findings(arms=FEW, budgets=ONE, trials=0)))
     assert not [table for table in alone if table.caption.startswith("Where the spread")]
+
+
+@pytest.fixture(scope="module")
+def shared() -> View:
+    """Three checkpoints with two replicates each, two trials a study."""
+    return View(finetuned.findings(arms=FEW, budgets=ONE, replicates=6, checkpoints=3))
+
+
+def test_dots_of_the_main_figure_are_checkpoints_where_replicates_share_them(shared: View, undrawn: None) -> None:
+    values = shared.findings.finals.query("setting == 'tuned'").pivot(index="replicate", columns="arm", values="value")
+    d = 100 * (values["lp_ft"] - values["full"])
+    chart = forest.forest(shared, "few")
+    assert chart is not None
+    dots = chart.frame.query("mark == 'checkpoint' and arm == 'lp_ft' and group == 'primary'")
+    assert dots["difference"].tolist() == pytest.approx([d[[at, at + 3]].mean() for at in range(3)])
+    assert dots["checkpoint"].tolist() == [0, 1, 2]
+    assert "replicate" not in set(chart.frame["mark"])
+    assert "the differences of single checkpoints, means of their replicates" in chart.caption
+
+
+@pytest.mark.parametrize(
+    ("draw", "says"),
+    [
+        (values.values, "95 % t-interval of checkpoint means. n = 3 checkpoints per arm, the means of 6 runs."),
+        (memory.memory, "n = 3 checkpoints per arm, the means of 6 replicates."),
+        (cost.cost, "n = 3 checkpoints per arm, the means of 6 replicates."),
+        (forgetting.forgetting, "n = 6 replicates per arm."),
+    ],
+)
+def test_captions_say_what_one_of_n_is_where_replicates_share_checkpoints(draw, says, shared, undrawn) -> None:
+    assert says in caption(draw(shared, "few"))
+
+
+def test_the_axis_of_budgets_has_intervals_of_checkpoint_means(undrawn: None) -> None:
+    made = View(finetuned.findings(arms=FEW, replicates=6, checkpoints=3, trials=0))
+    (chart,) = over.over(made)
+    assert "with its 95 % t-interval of checkpoint means" in chart.caption
+    assert "n = 3 checkpoints per arm and point, the means of 6 replicates." in caption(chart)
+
+
+def test_optimism_counts_checkpoints_where_replicates_share_them(shared: View, view: View) -> None:
+    table = details.optimism(shared)
+    assert table is not None
+    assert column(table, "n") == ["3"] * len(FEW)
+    assert table.caption.endswith("n counts source checkpoints: the means of their replicates.")
+    assert set(column(details.optimism(view), "n")) == {"5"}
+
+
+def test_runs_without_weights_stand_in_one_line_an_arm_and_reason() -> None:
+    found = finetuned.findings(arms=FEW, budgets=ONE)
+    runs = found.tables["runs"]
+    lost = (runs["arm"] == "lp_ft") & runs["replicate"].isin([1, 2]) & (runs["setting"] == "tuned")
+    own = (runs["arm"] == "full") & (runs["replicate"] == 0) & (runs["phase"] == "final") & (runs["setting"] == "tuned")
+    status = runs["status"].where(~lost, "crashed").where(~own, "oom")
+    runs = runs.assign(status=status, reason=None)
+    runs.loc[lost, "reason"] = "source_failed: diverged"
+    table = details.failures(View(dataclasses.replace(found, tables={**found.tables, "runs": runs})))
+    assert table is not None
+    said = list(zip(*(column(table, name) for name in ("Arm", "Replicate", "Phase", "Run")), strict=True))
+    tuning = int((lost & (runs["phase"] == "tune")).sum())
+    assert said[0][:3] == ("full", "0", "final")
+    assert said[1:] == [("lp_ft", "1 and 2", "tune", f"{tuning} runs"), ("lp_ft", "1 and 2", "final", "2 runs")]
+
+
+def test_captions_count_the_replicates_that_had_weights_to_start_from(undrawn: None) -> None:
+    found = finetuned.findings(arms=FEW, budgets=ONE, trials=0)
+    lost = (found.finals["arm"] == "lp_ft") & (found.finals["replicate"] < 2)
+    finals = found.finals.assign(reason=None)
+    finals.loc[lost, ["status", "reason", "value", "counted"]] = ["crashed", "source_failed: oom", np.nan, np.nan]
+    made = View(dataclasses.replace(found, finals=finals))
+    assert "n = 3 to 5 runs per arm." in caption(values.values(made, "few"))
+    assert "n = 3 to 5 replicates per arm." in caption(memory.memory(made, "few"))
+
+
+def test_the_scope_says_how_sources_were_trained_and_what_they_reached() -> None:
+    found = finetuned.findings(arms=FEW, budgets=ONE, replicates=3, trials=0)
+    trained = {**finetuned.ORIGIN.values, "epochs": 2, "batch_size": 64, "optimizer": {"use": "momentum", "lr": 0.05}}
+    settings = tuple(dataclasses.replace(one, source=Origins(trained)) for one in found.suite.settings)
+    same = {"phase": "source", "status": "ok", "setting": "source"}
+    runs = pd.DataFrame([{**same, "run_id": f"s{at}"} for at in range(2)])
+    scores = pd.DataFrame({"run_id": ["s0", "s1"], "split": "test", "metric": "accuracy", "value": [0.98, 0.9735]})
+    tables = {**found.tables, "runs": pd.concat([found.tables["runs"], runs]), "evaluations": scores}
+    made = dataclasses.replace(found, suite=dataclasses.replace(found.suite, settings=settings), tables=tables)
+    said = dict(prose.scope(View(made)))["Source runs"]
+    assert said == "epochs 2, batch size 64, optimizer momentum (lr 0.05); test accuracy 97.35 to 98.00 %"
 
 
 def test_inclusion_is_shown_for_declared_pairs_alone() -> None:

@@ -6,6 +6,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -13,7 +14,7 @@ from harness.suite import Compare
 from harness.verdict import Context, analyses_of, compare, headline
 from harness.verdict.judgement import averaged_over, checkpoints_of
 from harness.verdict.numbers import means_by
-from harness.verdict.summary import spread, summarise
+from harness.verdict.summary import optimism, spread, summarise
 from tests.verdict.conftest import ACCURACY, BASE, make_finals
 
 D = (0.012, 0.002, 0.015, 0.001, 0.009, 0.004)
@@ -139,6 +140,18 @@ def test_the_summary_has_the_interval_of_checkpoint_means():
     assert row["sd"] == pytest.approx(np.std(SIX, ddof=1))
 
 
+def test_optimism_is_of_checkpoint_means():
+    studies = pd.DataFrame(
+        {"problem": "p", "arm": "full", "direction": "maximize", "replicate": range(6), "best_value": SIX}
+    ).assign(final_value=[value - d for value, d in zip(SIX, D, strict=True)])
+    row = optimism(studies, checkpoints=3).iloc[0]
+    means = [(D[0] + D[3]) / 2, (D[1] + D[4]) / 2, (D[2] + D[5]) / 2]
+    interval = stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert (row["n"], row["mean"]) == (3, pytest.approx(np.mean(D)))
+    assert (row["lo"], row["hi"]) == pytest.approx((interval.low, interval.high))
+    assert optimism(studies).iloc[0]["n"] == 6
+
+
 def test_spread_within_and_between_is_that_of_a_one_way_analysis_of_variance():
     frame = make_finals({"full": SIX})
     between, within = spread(frame, "value", checkpoints=3)
@@ -215,6 +228,26 @@ def test_other_crashes_are_failures_of_the_arm():
 
 
 # Controls ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("checkpoints", "says"), [(1, True), (3, False), (6, False), (None, False)])
+def test_the_first_line_says_where_all_runs_start_from_one_checkpoint(checkpoints, says):
+    context = Context("?", ("digits",), ("full", "lora"), 12, checkpoints=checkpoints)
+    line = headline(judged(checkpoints=checkpoints), metric=ACCURACY, context=context)
+    assert ("for one source checkpoint only" in line) == says
+
+
+def test_the_first_line_counts_checkpoints_where_there_are_too_few():
+    context = Context("?", ("digits",), ("full", "lora"), 12, checkpoints=2, averaged=True)
+    line = headline(judged(checkpoints=2), metric=ACCURACY, context=context)
+    assert line.startswith("Nothing can be said yet: only 2 checkpoints are done, and it takes at least 3")
+
+
+def test_without_any_weights_the_sentence_still_says_why_nothing_started():
+    (verdict,) = judged(finals=lost(replicates=range(6)), checkpoints=6)
+    assert verdict.n == 0
+    assert "no final run of both is there: no comparison" in verdict.sentence
+    assert "6 of 6 planned replicates could not start, since the run that trains the" in verdict.sentence
 
 
 def test_every_sentence_of_a_suite_without_controls_says_which_it_has_not():

@@ -41,7 +41,9 @@ def curve(finals, values, split="validation", metric="accuracy"):
     )
 
 
-def judged(finals, *claims, curves=None, problems=("mnist-cnn",), metric=ACCURACY, epochs=None):
+def judged(
+    finals, *claims, curves=None, problems=("mnist-cnn",), metric=ACCURACY, epochs=None, checkpoints=None, replicates=5
+):
     settings = [
         SimpleNamespace(
             problem=problem,
@@ -53,11 +55,11 @@ def judged(finals, *claims, curves=None, problems=("mnist-cnn",), metric=ACCURAC
     ]
     suite = SimpleNamespace(
         claims=claims,
-        source=None,
+        source=checkpoints and SimpleNamespace(replicates=checkpoints),
         settings=settings,
         question="?",
         tuning=SimpleNamespace(trials=0),
-        compare=Compare(metric=metric.name, baseline="sgd"),
+        compare=Compare(metric=metric.name, baseline="sgd", replicates=replicates),
     )
     runs = finals.assign(phase="final")
     tables = {"runs": runs, "evaluations": curve(finals, []) if curves is None else curves}
@@ -155,3 +157,19 @@ def test_the_first_line_counts_the_words():
     verdicts = judged(finals(), claim(), claim(value=0.9), claim(value=0.96))
     assert claims_in_words(verdicts) == "Of 3 published claims: 1 reproduced, 1 not reproduced, 1 undecided."
     assert claims_in_words([]) == ""
+
+
+def test_a_claim_is_judged_by_checkpoint_means_where_replicates_share_checkpoints():
+    six = (*SGD, 0.967)
+    (verdict,) = judged(make_finals({"sgd": six}, setting="given"), claim(value=0.95), checkpoints=3, replicates=6)
+    means = [(six[at] + six[at + 3]) / 2 for at in range(3)]
+    interval = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
+    assert (verdict.lo, verdict.hi) == pytest.approx([end - 0.95 for end in interval])
+    assert (verdict.n, verdict.method) == (3, "t of checkpoint means")
+    assert "(95 % t-interval of the mean, 3 checkpoints)." in verdict.sentence
+
+
+def test_a_claim_about_one_checkpoint_says_so():
+    (verdict,) = judged(make_finals({"sgd": SGD}, setting="given"), claim(value=0.95), checkpoints=1)
+    assert verdict.sentence.endswith("It holds for this source checkpoint only.")
+    assert "(95 % t-interval of the mean, 5 runs)" in verdict.sentence

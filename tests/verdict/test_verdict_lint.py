@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from harness.verdict import lint
 
@@ -57,6 +59,7 @@ class Case:
     trials: int = 12
     paired_on: str = "split, order"
     hashes: dict[str, set[str]] = field(default_factory=dict)
+    source: Any = None
 
     def remarks(self):
         kit = self.kit
@@ -74,7 +77,7 @@ class Case:
             finals.loc[mine, ["status", "reason"]] = [status, reason]
         options = {k: v for k, v in dataclasses.asdict(chosen).items() if k not in ("metric", "baseline", "primary")}
         verdicts = kit.judge(finals, arms=("sgd", "adam"), trials=self.trials, paired_on=self.paired_on, **options)
-        suite: Any = FakeSuite(chosen, FakeTuning(self.trials), settings=settings)
+        suite: Any = FakeSuite(chosen, FakeTuning(self.trials), settings=settings, source=self.source)
         return lint(suite, self.tables, finals, verdicts, metric=kit.accuracy, plugin_hashes=self.hashes)
 
     def codes(self):
@@ -109,6 +112,20 @@ def test_h001_fewer_than_three_replicates(case, n, codes):
     case.chosen = {"replicates": n}
     case.values = {"sgd": case.kit.base[:n], "adam": [x + 0.05 + 0.001 * i for i, x in enumerate(case.kit.base[:n])]}
     assert case.codes() == codes
+
+
+def test_h001_names_the_planned_replicates_where_they_were_enough(case):
+    case.values = {"sgd": case.kit.base[:2], "adam": [x + 0.05 + 0.001 * i for i, x in enumerate(case.kit.base[:2])]}
+    (remark,) = [remark for remark in case.remarks() if remark.code == "H001"]
+    assert remark.remedy == "5 are planned: see H007"
+
+
+def test_h001_asks_for_checkpoints_where_replicates_share_them(case):
+    case.values = {"sgd": case.kit.base[:2], "adam": [x + 0.05 + 0.001 * i for i, x in enumerate(case.kit.base[:2])]}
+    case.chosen, case.source = {"replicates": 4}, SimpleNamespace(replicates=2)
+    (remark,) = [remark for remark in case.remarks() if remark.code == "H001"]
+    assert remark.message == "1 comparison on 2 checkpoints: no interval is possible below 3"
+    assert remark.remedy.startswith("set source.replicates to 5")
 
 
 def test_h002_claim_setting(case):
@@ -202,7 +219,7 @@ def test_h007_missing_runs(case):
 def run_table(**columns):
     ids = [f"r{i}" for i in range(5)]
     base = {"run_id": ids, "phase": "final", "problem": "mnist-cnn", "arm": "adam", "setting": "tuned", "status": "ok"}
-    return pd.DataFrame(base | columns)
+    return pd.DataFrame(base | {"replicate": range(5)} | columns)
 
 
 def test_h007_counts_source_runs_but_no_trials(case):
@@ -210,6 +227,9 @@ def test_h007_counts_source_runs_but_no_trials(case):
     assert case.codes() == []
     case.tables = {"runs": run_table(phase="source", status=["ok", "ok", "oom", "ok", "ok"])}
     assert case.message() == "1 run failed: 1 source run"
+    assert case.remarks()[0].remedy.endswith(
+        "but for those without weights: mend what failed in [source], then --rerun failed"
+    )
 
 
 @pytest.mark.parametrize(
@@ -256,6 +276,20 @@ def test_h011_curves_that_still_rise(case):
     case.tables = {"runs": run_table(), "evaluations": curves([0.02, 0.03, 0.01, 0.02, 0.02])}
     assert case.codes() == [("H011", "N")]
     assert case.message() == "adam on mnist-cnn: validation accuracy still improves at the last epoch"
+
+
+@pytest.mark.parametrize(("checkpoints", "codes"), [(6, [("H011", "N")]), (3, [])])
+def test_h011_counts_checkpoints_where_replicates_share_them(case, checkpoints, codes):
+    """The t-interval of six steps lies above 0, that of the three checkpoints' means (0.02, 0.02, 0.002) does not."""
+    steps = [0.018, 0.021, 0.003, 0.022, 0.019, 0.001]
+    means = [np.mean(steps[at::3]) for at in range(3)]
+    above = {6: stats.ttest_1samp(steps, 0), 3: stats.ttest_1samp(means, 0)}[checkpoints].confidence_interval().low > 0
+    assert above == bool(codes)
+    case.chosen, case.source = {"replicates": 6}, SimpleNamespace(replicates=checkpoints)
+    case.values = {"sgd": [*case.kit.base, 0.9], "adam": [b + 0.05 for b in (*case.kit.base, 0.91)]}
+    runs = pd.DataFrame({**run_table().iloc[0].to_dict(), "run_id": [f"r{i}" for i in range(6)], "replicate": range(6)})
+    case.tables = {"runs": runs, "evaluations": curves(steps)}
+    assert [found for found in case.codes() if found[0] == "H011"] == codes
 
 
 @pytest.mark.parametrize(
