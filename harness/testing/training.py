@@ -15,6 +15,7 @@ from torch import nn
 from harness.hookspecs import Model, Optimizer, Schedule
 from harness.strategies import blocks
 from harness.testing.case import Case, NonConforming, Options
+from harness.testing.publishing import check_weights
 from harness.train.step import needs_closure
 
 
@@ -22,6 +23,8 @@ def check_model(
     part: Model, *, input_shape: Sequence[int] = (1, 28, 28), outputs: int = 10, options: Options = None
 ) -> None:
     """Shapes, gradients, seeds, evaluation mode, state and head of a model for inputs (N, *input_shape).
+
+    Published weights that it declares are held against the network that they are for; none is looked for or downloaded.
 
     Raises:
         NonConforming: the first rule that the part breaks.
@@ -46,6 +49,7 @@ def check_model(
         _check_head(case, model, inputs, outputs)
         for ends in case.ends():
             build(0, ends)
+        check_weights(case, part, input_shape)
 
 
 def _check_outputs(case: Case, model: nn.Module, inputs: torch.Tensor, outputs: int) -> None:
