@@ -99,7 +99,8 @@ def open_session(path: Path, options: Options, *, look_again: bool = False) -> S
     if options.results is not None:
         _check_path(options.results)
     suite, catalog = load_suite(path, options)
-    root = options.data or data_root()
+    # Workers run in folders of their own, and what is kept of data in one folder is not that of the next.
+    root = (options.data or data_root()).absolute()
     if look_again:
         forget_data(suite, root)
     plan = make(suite, catalog, root=root)

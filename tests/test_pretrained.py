@@ -97,6 +97,13 @@ def test_published_weights_are_a_checkpoint_that_every_replicate_starts_from(the
     assert there.run("run", "suite.toml", "--data", "data").err.startswith("nothing to run")
 
 
+def test_workers_find_weights_in_a_folder_that_was_named_from_here(there):
+    there.write(suite={**copy.deepcopy(SUITE), "compare.replicates": 1})
+    said = there.run("run", "suite.toml", "--data", "data", "--executor", "process", "--workers", "1")
+    assert said.code == 0, said.err
+    assert "3 of 3 ok" in said.err
+
+
 UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown name": ({"source": {"weights": "SHAPES_V2"}}, "= help: did you mean 'SHAPES_V1'?"),
     "another model": (

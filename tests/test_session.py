@@ -49,6 +49,17 @@ def test_a_shell_reads_the_command_as_it_was_typed(tmp_path):
     assert shlex.split(shown) == ["harness", "run", "my suites/small.toml", *flags, "--plugins", "my plugins"]
 
 
+# The data ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_data_folder_is_that_of_the_working_folder_wherever_a_run_looks_for_it(project, monkeypatch):
+    project.write()
+    monkeypatch.setenv("HARNESS_DATA", "of the environment")
+    for data, due in ((Path("data"), "data"), (None, "of the environment")):
+        made = session.open_session(Path("suite.toml"), Options(data=data))
+        assert made.plan.root == project.folder / due
+
+
 # The folder ----------------------------------------------------------------------------------------------------------
 
 

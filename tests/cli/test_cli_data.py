@@ -156,7 +156,7 @@ def test_what_is_not_there_is_named_with_the_flag_by_every_command_that_looks_at
         result = project.run(command, "suite.toml", "--data", "mine")
         assert result.code == 4
         assert result.err.startswith("error: suite.toml: dataset 'kmnist': kmnist: no train-images-idx3-ubyte, ")
-        assert " in mine/KMNIST/raw; put the files there" in result.err
+        assert f" in {project.folder}/mine/KMNIST/raw; put the files there" in result.err
         assert "--download" in result.err
         assert "Traceback" not in result.err
     assert project.run("check", "suite.toml").code == 0
