@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pandas as pd
+
+from harness.outcomes import NOT_APPLICABLE
 from harness.report import transfer
 from harness.report.view import View
 from harness.verdict.format import count
@@ -14,6 +17,15 @@ def span(numbers: Iterable[int], noun: str) -> str:
     """`5 replicates`, or `2 to 5 replicates`."""
     known = sorted({int(number) for number in numbers}) or [0]
     return count(known[0], noun) if len(known) == 1 else f"{known[0]} to {known[-1]} {noun}s"
+
+
+def senseless(view: View, pair: pd.Series) -> bool:
+    """Whether an arm of the comparison has no meaning on its problem: every run of it is `not_applicable`."""
+    finals = view.finals(str(pair["problem"]), str(pair["setting"]))
+    return any(
+        len(runs) and bool((runs["status"] == NOT_APPLICABLE).all())
+        for runs in (finals[finals["arm"] == pair[side]] for side in ("arm", "baseline"))
+    )
 
 
 def interval(view: View) -> str:

@@ -20,8 +20,9 @@ LISTED = 200
 
 
 def chosen(view: View) -> Table | None:
-    """The setting that each study chose; None without studies."""
-    studies = view.table("studies", "study_id")
+    """The setting that each study chose; None without studies. Of a strategy without meaning no trial was made."""
+    studies = view.table("studies", "study_id", "trials")
+    studies = studies[studies["trials"] > 0]
     if studies.empty:
         return None
     settings, measure = _chosen_settings(view), view.measure

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.report import transfer, wording
 from harness.report.chart import Chart, chart
-from harness.report.counted import span
+from harness.report.counted import senseless, span
 from harness.report.plotting import (
     BAND,
     INK,
@@ -27,6 +27,7 @@ from harness.report.rows import bar, beyond, dots, reach
 from harness.report.values import failed_words
 from harness.report.view import UNTUNED, View, difference_axis, short
 from harness.verdict.format import Measure, percent
+from harness.verdict.pairs import judged
 
 COLUMNS = [
     "problem",
@@ -99,7 +100,7 @@ def paired_differences(view: View, row: pd.Series) -> pd.DataFrame:
 
     Where replicates share source checkpoints: the means of these, by their number.
     """
-    finals = view.finals(str(row["problem"]), str(row["setting"]))
+    finals = judged(view.finals(str(row["problem"]), str(row["setting"])))
     arm, baseline = (finals[finals["arm"] == row[side]] for side in ("arm", "baseline"))
     both = arm.merge(baseline, on="replicate", suffixes=("_a", "_b")).sort_values("replicate")
     pairs = pd.DataFrame(
@@ -265,7 +266,8 @@ def _row(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:
         name = f"{short(str(mean['arm']), 14)} vs {short(str(mean['baseline']), 14)}"
     _beside(axes, name, middle - 0.07, weight="bold" if mean["group"] == "primary" else "normal")
     _beside(axes, wording.verdict(str(mean["verdict"])), middle + 0.12, color=MUTED, size=8.5)
-    _beside(axes, _numbers(mean, view.measure, view.suite.compare.margin or 0.0), middle - 0.02, right=True)
+    numbers = _numbers(mean, view.measure, view.suite.compare.margin or 0.0)
+    _beside(axes, "not applicable" if senseless(view, mean) else numbers, middle - 0.02, right=True)
 
 
 def _numbers(mean: pd.Series, measure: Measure, margin: float) -> str:
@@ -318,14 +320,14 @@ def _label(axes: Axes, frame: pd.DataFrame, view: View) -> None:
 
 
 def _caption(view: View, rows: pd.DataFrame, frame: pd.DataFrame) -> str:
-    unit = _unit(view)
+    unit, sizes = _unit(view), [int(row["n"]) for _, row in rows.iterrows() if not senseless(view, row)]
     margin, failed = view.suite.compare.margin, failed_words(view)
     groups, has_bars = set(rows["group"]), bool(frame.loc[frame["mark"] == "mean", "lo"].notna().any())
     parts = [
         f"Each row compares an arm with {view.baseline}; right of zero the arm is better. Small dots are "
         f"the differences of single {unit}s{', means of their replicates' if unit == 'checkpoint' else ''}"
         f"{f' ({failed})' if failed else ''}, the large marker is their mean"
-        f"{', the bar its interval' if has_bars else ''}. n = {span(rows.get('n', ()), unit)} per row.",
+        f"{', the bar its interval' if has_bars else ''}. n = {span(sizes, unit)} per row.",
         "An arrow at the edge stands for what lies beyond it: an interval, whose ends stand at the right, or single "
         f"{unit}s, with their values."
         if any(map(_clipped, _panels(frame)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.report import transfer
 from harness.report.chart import Chart, chart
 from harness.report.plotting import INK, MUTED, RULE, canvas, few_ticks, legend, legend_height, place
 from harness.report.view import COLOURS, View, short
 from harness.verdict.format import count
-from harness.verdict.numbers import Floats, mean_of
+from harness.verdict.numbers import Floats, mean_of, means_by
 
 COLUMNS = ["problem", "arm", "mark", "class", "name", "fpr", "tpr", "auc", "lo", "hi", "n"]
 RATES = (np.arange(101) / 100) ** 2
@@ -36,7 +38,8 @@ def roc(view: View, problem: str) -> Chart | None:
     n = count(len(view.details(problem, arm, "roc")), "replicate")
     said = f"{thin}{named}{thick}, at equal false positive rates over n = {n} of {arm} ({view.main_setting})."
     that = "that of the mean " if classes else ""
-    interval = f", {that}with its t-interval" if bool(frame["lo"].notna().any()) else ""
+    of = "" if transfer.shared_by(view) is None else " of checkpoint means"
+    interval = f", {that}with its t-interval{of}" if bool(frame["lo"].notna().any()) else ""
     zoom = " The right panel is the upper left corner of the left one." if _corner(frame) else ""
     return chart(
         _draw,
@@ -58,20 +61,25 @@ def _thick(view: View, problem: str) -> str:
 def roc_frame(view: View, problem: str) -> pd.DataFrame:
     """What `roc` plots: means of the replicates' true positive rates at each false positive rate."""
     arm = view.detail_arm(problem)
-    kept = [details for _, details in view.details(problem, arm, "roc")]
+    found = view.details(problem, arm, "roc")
+    kept = [details for _, details in found]
     if not kept:
         return pd.DataFrame(columns=COLUMNS)
     names, areas = view.class_names(problem), np.array([details["auc"] for details in kept], float)
     classes = range(len(names)) if all("classes" in details["roc"] for details in kept) else range(0)
     curves = [_class_rates(kept, at) for at in classes]
+    units = partial(_units, [replicate for replicate, _ in found], transfer.shared_by(view))
+    folds = view.suite.compare.folds
     frames = []
     if len(names) == 2 and curves:
         # Of two classes the curves are one, seen from either end.
-        frames.append(_rows(curves[1], areas[:, 1], mark="mean"))
+        frames.append(_rows(curves[1], units(areas[:, 1]), mark="mean", folds=folds))
     else:
-        frames += [_rows(rates, areas[:, at], mark="class", number=at) for at, rates in enumerate(curves)]
+        frames += [
+            _rows(rates, units(areas[:, at]), mark="class", number=at, folds=folds) for at, rates in enumerate(curves)
+        ]
         means = np.array([details["roc"]["macro"] for details in kept], float)
-        frames.append(_rows(means, areas.mean(axis=1), mark="mean"))
+        frames.append(_rows(means, units(areas.mean(axis=1)), mark="mean", folds=folds))
     frame = pd.concat(frames, ignore_index=True).astype({"class": "Int64"})
     named = frame["class"].map(lambda at: None if pd.isna(at) else names[at]).astype(object)
     return frame.assign(problem=problem, arm=arm, name=named)[COLUMNS]
@@ -91,9 +99,16 @@ def _at_rates(false: str, true: str) -> np.ndarray:
     return np.asarray(y[below] + (y[above] - y[below]) * (RATES - x[below]) / width)
 
 
-def _rows(rates: np.ndarray, areas: Floats, *, mark: str, number: int | None = None) -> pd.DataFrame:
+def _units(replicates: Sequence[int], shared: int | None, areas: Floats) -> Floats:
+    """The areas, or their means over the replicates of each source checkpoint where these share one."""
+    return areas if shared is None else means_by(areas, [replicate % shared for replicate in replicates])
+
+
+def _rows(
+    rates: np.ndarray, areas: Floats, *, mark: str, number: int | None = None, folds: int | None = None
+) -> pd.DataFrame:
     """A curve from (0, 0) on, with the mean of the areas and its interval."""
-    estimate = mean_of(areas)
+    estimate = mean_of(areas, folds=folds)
     lo, hi = estimate.interval(0.05) if len(areas) >= SMALLEST_N else (np.nan, np.nan)
     same = {"mark": mark, "class": number, "auc": estimate.mean, "lo": lo, "hi": hi, "n": len(areas)}
     mean = rates.mean(axis=0)

@@ -15,17 +15,19 @@ WIDE = 10
 """A bar so many times as wide as what an axis holds already may run off it."""
 
 
-def reach(bars: Sequence[tuple[float, float]], dots: Sequence[float], marks: Sequence[float]) -> tuple[float, float]:
+def reach(
+    bars: Sequence[tuple[float, float]], dots: Sequence[float], marks: Sequence[float], *, least: int = 1
+) -> tuple[float, float]:
     """Limits of an axis that holds all marks, and those bars and dots that do not squash the rest.
 
     A run that failed is far away, and its arm's bar is wide. So a bar is left to run off the axis when it covers some
     of what the bars before it need and is `WIDE` times as wide, and a dot when it is further off than the whole width
-    of what is held. Without a bar to judge by, every dot is held.
+    of what is held. The first `least` bars are held whatever they need; without a bar to judge by, every dot is held.
     """
     held = [mark for mark in marks if math.isfinite(mark)]
     known = [bar for bar in bars if all(map(math.isfinite, bar))]
     for at, bar in enumerate(known):
-        if not (at and _swamps(bar, (min(held), max(held)))):
+        if at < least or not _swamps(bar, (min(held), max(held))):
             held += bar
     if not known:
         return pad_limits([*held, *dots], 0.05)

@@ -65,7 +65,7 @@ def values_frame(view: View, problem: str) -> pd.DataFrame:
     measure, rows = view.measure, []
     every = view.findings.finals
     for setting in view.settings(every[every["problem"] == problem]):
-        finals = view.finals(problem, setting)
+        finals = judged(view.finals(problem, setting))
         for arm in dict.fromkeys(finals["arm"]):
             same: dict[str, Any] = {"problem": problem, "setting": setting, "arm": arm, "unit": measure.value_unit}
             found = summary[(summary["problem"] == problem) & (summary["setting"] == setting) & (summary["arm"] == arm)]
@@ -129,11 +129,12 @@ def _values_panel(axes: Axes, part: pd.DataFrame, view: View, height: float) -> 
 
 
 def _limits(part: pd.DataFrame) -> tuple[float, float]:
-    """Limits of a panel's axis, judged by the narrowest intervals first."""
+    """Limits of a panel's axis, judged by the narrowest intervals first; half of them are held in any case."""
     means, runs = part[part["mark"] == "mean"], part[part["mark"] == "run"]
     widths = means.assign(width=means["hi"] - means["lo"]).sort_values("width", kind="stable")
     marks = means.loc[means["lo"].isna(), "value"].astype(float).tolist()
-    return reach(widths[["lo", "hi"]].to_numpy(float).tolist(), runs["value"].astype(float).tolist(), marks)
+    bars, half = widths[["lo", "hi"]].to_numpy(float).tolist(), (int(means["lo"].notna().sum()) + 1) // 2
+    return reach(bars, runs["value"].astype(float).tolist(), marks, least=half)
 
 
 def _draw_arm(axes: Axes, rows: pd.DataFrame, view: View, middle: float) -> None:

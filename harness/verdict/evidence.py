@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from harness.outcomes import NOT_APPLICABLE
 from harness.verdict.format import Measure
 from harness.verdict.judgement import Verdict
 
@@ -47,6 +48,11 @@ class Evidence:
     def setting(self) -> str:
         """The setting that is judged."""
         return "tuned" if self.suite.tuning.trials else "given"
+
+    def senseless(self, verdict: Verdict) -> bool:
+        """Whether one of the two arms has no meaning on the problem, so that nothing is to be compared."""
+        rows = self.finals[(self.finals["problem"] == verdict.problem) & (self.finals["setting"] == verdict.setting)]
+        return bool((rows["arm"].isin([verdict.arm, verdict.baseline]) & (rows["status"] == NOT_APPLICABLE)).any())
 
     def table(self, name: str) -> pd.DataFrame | None:
         """A table, or None where it has no rows."""

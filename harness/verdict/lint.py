@@ -41,7 +41,7 @@ def lint(
 
 def few_replicates(evidence: Evidence) -> Iterator[Remark]:
     """H001: a primary comparison rests on fewer than 3 replicates."""
-    few = [verdict for verdict in evidence.primary if verdict.n < SMALLEST_N]
+    few = [one for one in evidence.primary if one.n < SMALLEST_N and not evidence.senseless(one)]
     if few:
         n, unit, planned = min(verdict.n for verdict in few), "replicate", evidence.suite.compare.replicates
         if (shared := averaged_over(checkpoints_of(evidence.suite), replicates=planned)) is not None:
@@ -84,7 +84,8 @@ def unequal_dimensions(evidence: Evidence) -> Iterator[Remark]:
 
 
 def _unequal(studies: pd.DataFrame, column: str, level: Literal["W", "N"], what: str, remedy: str) -> Iterator[Remark]:
-    for problem, rows in studies.groupby("problem"):
+    known = studies[studies["trials"] > 0]  # of a strategy without meaning on the model none was made
+    for problem, rows in known.groupby("problem"):
         numbers = rows.groupby("arm")[column].max()
         if numbers.nunique() > 1:
             unequal = ", ".join(f"{arm} {number}" for arm, number in numbers.items())

@@ -23,6 +23,7 @@ from harness.report.plotting import look
 from harness.report.sections import sections
 from harness.report.view import View
 from harness.suite import Report
+from harness.suite.origin import SuiteSource
 from harness.tables import frame, per_class
 from harness.train.feed import Resident
 
@@ -202,6 +203,18 @@ def test_curves_are_means_of_the_replicates_and_the_thick_one_of_the_classes(vie
     areas = np.mean([found["auc"] for found in kept], axis=1)
     low, high = synthetic.interval(areas)
     assert mean[["auc", "lo", "hi"]].iloc[0].tolist() == pytest.approx([areas.mean(), low, high])
+
+
+def test_the_area_has_the_interval_of_checkpoint_means_where_replicates_share_them() -> None:
+    found = findings(replicates=6)
+    suite = dataclasses.replace(found.suite, source=SuiteSource(3, "mnist"))
+    made = roc.roc(View(dataclasses.replace(found, suite=suite)), PROBLEM)
+    assert made is not None
+    areas = [np.mean(found.details[PROBLEM, "adam", replicate]["auc"]) for replicate in range(6)]
+    low, high = synthetic.interval(np.array([(areas[at] + areas[at + 3]) / 2 for at in range(3)]))
+    mean = made.frame[made.frame["mark"] == "mean"].iloc[0]
+    assert mean[["auc", "lo", "hi", "n"]].tolist() == pytest.approx([np.mean(areas), low, high, 3])
+    assert "that of the mean with its t-interval of checkpoint means." in made.caption
 
 
 def test_the_classes_with_the_smallest_areas_have_a_colour_and_a_name(view: View) -> None:

@@ -180,6 +180,12 @@ def test_an_axis_holds_bars_up_to_ten_times_as_wide_as_those_before() -> None:
     assert reach([(0.0, 0.0), (-4.0, 6.0)], [], [0.0]) == pytest.approx((-4.5, 6.5))
 
 
+def test_one_bar_far_narrower_than_all_others_does_not_leave_these_out_where_half_are_held() -> None:
+    bars = [(59.0, 61.0), (50.0, 100.0), (20.0, 80.0), (10.0, 110.0)]
+    assert reach(bars, [], [], least=2) == pytest.approx((5.0, 115.0))
+    assert reach(bars, [], []) == pytest.approx((58.9, 61.1))
+
+
 def test_a_wide_bar_that_lies_elsewhere_is_a_difference_and_stays_in_sight() -> None:
     assert reach([(90.0, 90.5), (10.0, 16.0)], [], []) == pytest.approx((10 - 0.05 * 80.5, 90.5 + 0.05 * 80.5))
 

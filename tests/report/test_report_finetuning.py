@@ -187,6 +187,21 @@ def test_an_arm_without_meaning_stands_with_its_reason_and_is_no_failure(view: V
     assert "5 not applicable" in dict(prose.scope(view))["Runs"]
 
 
+def test_figures_leave_an_arm_without_meaning_out_or_say_so(view: View) -> None:
+    compared = view.findings.tables["comparisons"]
+    one = compared[(compared["arm"] == "lora") & compared["primary"]].assign(
+        arm=finetuned.SENSELESS, n=0, delta=np.nan, lo=np.nan, hi=np.nan, verdict="not_compared"
+    )
+    tables = {**view.findings.tables, "comparisons": pd.concat([compared, one])}
+    made = View(dataclasses.replace(view.findings, tables=tables))
+    assert finetuned.SENSELESS not in set(values.values_frame(made, "few")["arm"])
+    chart = forest.forest(made, "few")
+    texts = [text.get_text() for text in drawn(forest._draw, chart.frame, made).axes[0].texts]  # type: ignore[union-attr]
+    assert texts.count("not applicable") == 1
+    assert "no mean difference" not in texts
+    assert "n = 5 replicates per row." in caption(chart)
+
+
 def test_without_a_remark_there_is_no_column_of_notes(budgets: View) -> None:
     assert "Note" not in [one.label for one in finetuning.main(budgets, "few").columns]
 

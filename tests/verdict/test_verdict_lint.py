@@ -395,6 +395,14 @@ def test_h007_is_silent_for_strategies_without_meaning(case):
     assert "H007" not in [code for code, _ in case.codes()]
 
 
+def test_h001_and_h003_are_silent_for_strategies_without_meaning(case):
+    case.values = {"adam": [None] * 5}
+    case.reasons = {"adam": ("not_applicable", "the model has no norm layer")}
+    trials = studies()
+    case.tables = {"studies": trials.assign(trials=trials["trials"].where(trials["arm"] != "adam", 0))}
+    assert not {"H001", "H003"} & {code for code, _ in case.codes()}
+
+
 def test_h007_lists_runs_without_weights_to_start_from_as_such(case):
     adam = [b + 0.05 + 0.001 * d for b, d in zip(case.kit.base, WORKED, strict=True)]
     case.values = {"adam": [*adam[:4], None]}
