@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["RULES", "Remark", "lint"]
 
 BUDGET = ("epochs", "steps", "train_examples")
+WITHOUT_WEIGHTS = "without weights to start from"
+SPELLED_OUT = 4
+"""Up to so many arms and settings without weights are told one by one."""
 
 
 def lint(
@@ -120,9 +123,7 @@ def not_all_finished(evidence: Evidence) -> Iterator[Remark]:
     runs = evidence.table("runs")
     source = 0 if runs is None else int(((runs["phase"] == "source") & (runs["status"] != "ok")).sum())
     if len(failed) or source:
-        groups = failed.groupby(["problem", "arm", "setting", "status"])["replicate"].size()
-        listing = [f"{arm} on {problem} ({setting}): {n} {why}" for (problem, arm, setting, why), n in groups.items()]
-        listing += [f"{count(source, 'source run')}"] if source else []
+        listing = [*_by_arm(failed), *([count(source, "source run")] if source else [])]
         remedy = "see the failures in the report; they are counted, not dropped"
         if source:
             remedy += ", but for those without weights: mend what failed in [source], then --rerun failed"
@@ -134,8 +135,21 @@ def not_all_finished(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("H007", "W", message, "run the suite again: it does what is missing")
 
 
+def _by_arm(failed: pd.DataFrame) -> list[str]:
+    """How often each arm failed and how; of many arms without weights to start from, how many runs together."""
+    groups = failed.groupby(["problem", "arm", "setting", "status"])["replicate"].size()
+    lost = failed["status"] == WITHOUT_WEIGHTS
+    together = sum(why == WITHOUT_WEIGHTS for *_, why in groups.index) > SPELLED_OUT
+    said = [
+        f"{arm} on {problem} ({setting}): {n} {why}"
+        for (problem, arm, setting, why), n in groups.items()
+        if not (together and why == WITHOUT_WEIGHTS)
+    ]
+    return [*said, *([f"{int(lost.sum())} {WITHOUT_WEIGHTS}"] if together else [])]
+
+
 def _how(status: str, reason: object) -> str:
-    return "without weights to start from" if source_failed(status, reason) else status
+    return WITHOUT_WEIGHTS if source_failed(status, reason) else status
 
 
 def disturbed_clocks(evidence: Evidence) -> Iterator[Remark]:

@@ -13,6 +13,8 @@ import pytest
 from scipy import stats
 
 from harness.verdict import lint
+from harness.verdict.evidence import Evidence
+from harness.verdict.lint import not_all_finished
 
 WORKED = (0.4, 0.2, 0.5, 0.1, 0.5)
 
@@ -409,6 +411,16 @@ def test_h007_lists_runs_without_weights_to_start_from_as_such(case):
     case.reasons = {"adam": ("crashed", "source_failed: loss is nan")}
     said = [remark.message for remark in case.remarks() if remark.code == "H007"]
     assert said == ["1 run failed: adam on mnist-cnn (tuned): 1 without weights to start from"]
+
+
+def test_h007_tells_of_many_arms_without_weights_in_one_word(case):
+    finals = pd.concat(case.kit.finals({"sgd": [None] * 2, "adam": [0.5, None]}, problem=p) for p in ("a", "b", "c"))
+    lost = finals["status"] != "ok"
+    finals.loc[lost, ["status", "reason"]] = ["crashed", "source_failed: oom"]
+    finals.loc[(finals["problem"] == "a") & (finals["arm"] == "adam") & lost, ["status", "reason"]] = ["oom", "why"]
+    suite: Any = FakeSuite(case.kit.compare(baseline="sgd", replicates=2, untuned=False), problems=("a", "b", "c"))
+    (remark,) = not_all_finished(Evidence(suite, {}, finals, (), case.kit.accuracy, {}))
+    assert remark.message == "9 runs failed: adam on a (tuned): 1 oom; 8 without weights to start from"
 
 
 # H022 ----------------------------------------------------------------------------------------------------------------
