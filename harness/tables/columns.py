@@ -74,7 +74,12 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("reason?", "string", "why it failed or was pruned"),
             _c("epochs", "number", "passes over the training examples that were done"),
             _c("steps", "integer", "training steps that were done"),
-            _c("examples", "integer", "training examples that were seen, repetitions included"),
+            _c(
+                "examples",
+                "integer",
+                "training examples that were seen, repetitions included; of an arm that takes no steps, those that its "
+                "fit read",
+            ),
             _c("stopped_early", "boolean", "whether early stopping ended the run before its budget did"),
             _c(
                 "selected_epoch?",
