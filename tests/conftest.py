@@ -17,6 +17,8 @@ from typing import Any
 import filelock
 import pytest
 
+from tests.warm import Warm
+
 TINY = '''
 """A problem that trains in milliseconds: two clouds of points, and a linear model."""
 
@@ -224,23 +226,46 @@ def _ask_here(real: Callable[..., list[Any]]) -> Callable[..., list[Any]]:
     return ask
 
 
+@pytest.fixture(scope="session")
+def _warm() -> Iterator[Warm]:
+    """One process for all children of this session."""
+    made = Warm()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def warm(_warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children that answer questions have torch already, which else they take seconds to import."""
+    from harness.registry import child
+
+    monkeypatch.setattr(child, "subprocess", _warm)
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Reports of commands in this process have empty figures, unless the test is marked `draws`."""
+    if request.node.get_closest_marker("draws") is None:
+        from harness.report import chart
+
+        monkeypatch.setattr(chart, "drawn", lambda *_, **__: '<svg xmlns="http://www.w3.org/2000/svg"/>')
+
+
 @pytest.fixture
 def project(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     request: pytest.FixtureRequest,
+    blank_figures: None,
 ) -> Project:
     """An empty folder with the plugin `tiny` in `./plugins`, and the command line at hand."""
     monkeypatch.chdir(tmp_path)
-    if request.path.name not in ("test_child.py", "test_registry.py", "test_cli_plugins.py"):
+    if request.path.parent.name != "registry":  # which is about the child itself
         from harness.registry import child
 
         monkeypatch.setattr(child, "ask", _ask_here(child.ask))
-    if request.node.get_closest_marker("draws") is None:
-        from harness.report import chart
-
-        monkeypatch.setattr(chart, "drawn", lambda *_, **__: '<svg xmlns="http://www.w3.org/2000/svg"/>')
+        request.getfixturevalue("warm")
     return Project(tmp_path, capfd).plugin("tiny", TINY)
 
 

@@ -188,6 +188,20 @@ def test_a_terminal_gets_a_bar(tmp_path, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("wanted", "coloured"), [(None, True), ("1", False)])
+def test_a_bar_has_no_colours_where_the_user_wants_none(tmp_path, monkeypatch, wanted, coloured):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", wanted) if wanted else monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    with shown(a_plan(tmp_path), expected_seconds=48.0, quiet=False, stream=stream) as add:
+        for number in range(24):
+            add(entry(number, result=failed() if number == 3 else None), True)
+    assert "24/24" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    codes = set(re.findall(r"\x1b\[([0-9;]*)m", stream.getvalue()))
+    assert (codes > {"0"}) is True
+    assert (not codes <= {"0", "1", "2"}) is coloured
+
+
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["log", "terminal"])
 def test_quiet_shows_nothing(tmp_path, stream):
     with shown(a_plan(tmp_path), expected_seconds=48.0, quiet=True, stream=stream) as add:

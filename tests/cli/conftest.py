@@ -26,6 +26,6 @@ class Looked(Project):
 
 
 @pytest.fixture
-def look(_finished_once, tmp_path, monkeypatch, capfd) -> Looked:
+def look(_finished_once, tmp_path, monkeypatch, capfd, warm, blank_figures) -> Looked:
     monkeypatch.chdir(_finished_once)
     return Looked(_finished_once, tmp_path, capfd)

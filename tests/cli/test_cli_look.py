@@ -155,6 +155,7 @@ def test_a_plan_that_cannot_be_read_is_no_reason_to_lose_results(look, copied, c
     assert "24 of 24 ok" in result.out
 
 
+@pytest.mark.draws
 def test_report_builds_the_same_bytes_again(look, copied):
     derived = ("tables", "report", "datapackage.json")
     look.run("report", "suite.toml", "--results", str(copied))
@@ -260,6 +261,7 @@ def test_show_tells_options_defaults_space_and_source_of_every_part(look):
         for option, default in part["options"].items():
             (row,) = [line for line in result.out.splitlines() if line.split()[:1] == [option]]
             assert row.endswith(json.dumps(default))
+    for part in {part["kind"]: part for part in parts.values()}.values():
         assert part in look.run("show", part["name"], "--json").json()
 
 

@@ -1,6 +1,7 @@
 """Plugins that are broken or odd, seen from the command line: one clear line each, and never a traceback or a hang."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -133,6 +134,7 @@ def test_a_file_in_the_working_folder_hides_no_module_from_the_child(look, monke
         "    return [harness.Optimizer('mine', build=torch.optim.SGD)]\n"
     )
     monkeypatch.chdir(look.own)
+    monkeypatch.setattr(child, "subprocess", subprocess)  # how it is started is what counts here
     result = look.run("show", "mine")
     assert (result.code, result.err) == (0, "")
 

@@ -63,15 +63,6 @@ def test_results_may_be_a_relative_path(look):
     assert (look.own / "deep/down/plan.json").exists()
 
 
-def test_workers_and_executor_of_the_command_line_count_and_change_no_result(look):
-    suite = small(look, **{"execution.executor": "process"})
-    serial = look.run("run", suite, "--executor", "serial", "--results", str(look.own / "a"))
-    apart = look.run("run", suite, "--executor", "process", "--workers", "2", "--results", str(look.own / "b"))
-    assert serial.code == apart.code == 0, serial.err + apart.err
-    assert (look.own / "a/tables/runs.csv").read_bytes() == (look.own / "b/tables/runs.csv").read_bytes()
-    assert (look.own / "b/logs").exists() > (look.own / "a/logs").exists()
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -225,13 +216,13 @@ def test_a_results_folder_that_is_removed_under_the_command_is_not_reported_as_w
     assert look.run("run", suite, "--results", str(folder)).code == 0
 
 
-def _on_a_terminal(look, *words, **environment):
+def _on_a_terminal(look, *words):
     """Everything that the command shows on a terminal, and its exit code."""
     shown, terminal = pty.openpty()
     command = [sys.executable, "-m", "harness", *words]
     process = subprocess.Popen(
         command, cwd=look.folder, stdin=terminal, stdout=terminal, stderr=terminal,
-        env={**os.environ, "TERM": "xterm-256color", **environment},
+        env={**os.environ, "TERM": "xterm-256color"},
     )  # fmt: skip
     os.close(terminal)
     said = b""
@@ -244,19 +235,12 @@ def _on_a_terminal(look, *words, **environment):
     return said.decode(), process.wait()
 
 
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def test_a_terminal_gets_a_live_bar_and_without_colours_where_the_user_wants_none(look):
-    suite = small(look)
-    coloured, code = _on_a_terminal(look, "run", suite, "--results", str(look.own / "a"))
+# Without colours, where the user wants none: tests/test_progress.py.
+def test_a_terminal_gets_a_live_bar(look):
+    shown, code = _on_a_terminal(look, "run", small(look), "--results", str(look.own / "a"))
     assert code == 0
-    assert "4/4" in coloured
-    assert COLOUR.search(coloured)
-    plain, code = _on_a_terminal(look, "run", suite, "--results", str(look.own / "b"), NO_COLOR="1")
-    assert code == 0
-    assert "4/4" in plain
-    assert {found.group() for found in COLOUR.finditer(plain)} <= {"\x1b[0m", "\x1b[1m", "\x1b[2m"}
+    assert "4/4" in shown
+    assert re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)
 
 
 def _children(pid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -231,8 +232,11 @@ def test_a_suite_killed_in_the_middle_of_a_run_goes_on_from_its_checkpoint(proje
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.communicate(timeout=30)
+    ended, alive = psutil.wait_procs(children, timeout=10)
+    assert (len(ended) >= 2, alive) == (True, [])
     (project.folder / "plugins" / "go").touch()
     result = project.run("run", "suite.toml")
     assert result.code == 0, result.err
