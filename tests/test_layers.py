@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -130,82 +132,114 @@ def test_every_file_has_a_place_in_the_layers():
         assert isinstance(layer(name), int), name
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_imports_point_down_the_layers(name):
-    for dotted in imports(TREES[name]):
-        target = home(dotted)
-        if target is not None and (name, target) not in UPWARD:
-            assert layer(target) <= layer(name), f"{name} imports {dotted}"
+# Each rule is asked of all files at once: one test for each rule and file took longer to report than to ask.
+
+Found = dict[str, list[str]]
+"""What is against a rule, by file."""
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_every_library_is_imported_where_it_is_allowed(name):
+def against(rule: Callable[[str, ast.Module], Iterable[str]]) -> Found:
+    """What the rule finds in the files of harness."""
+    asked = {name: sorted(rule(name, tree)) for name, tree in TREES.items()}
+    return {name: found for name, found in asked.items() if found}
+
+
+def tops(tree: ast.AST, *, types: bool = True) -> set[str]:
+    """Top-level names of what is imported."""
+    return {dotted.partition(".")[0] for dotted in imports(tree, types=types)}
+
+
+@cache
+def calls(name: str) -> list[tuple[str, ast.Call]]:
+    """Every call of a file, with what is called as it is written."""
+    return [(ast.unparse(node.func), node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
+
+
+def called(name: str) -> set[str]:
+    return {what for what, _ in calls(name)}
+
+
+def test_imports_point_down_the_layers():
+    def upward(name: str, tree: ast.Module) -> Iterator[str]:
+        for dotted in imports(tree):
+            target = home(dotted)
+            if target is not None and (name, target) not in UPWARD and layer(target) > layer(name):
+                yield dotted
+
+    assert against(upward) == {}
+
+
+def test_every_library_is_imported_where_it_is_allowed():
     standard = sys.stdlib_module_names | {"harness"}
-    for top in {dotted.split(".")[0] for dotted in imports(TREES[name])} - standard:
-        assert top in ALLOWED, f"{name} imports {top}, which no row of the table allows"
-        assert within(name, ALLOWED[top]), f"{name} imports {top}"
+
+    def foreign(name: str, tree: ast.Module) -> Iterator[str]:
+        return (top for top in tops(tree, types=False) - standard if not within(name, ALLOWED.get(top, ())))
+
+    assert against(foreign) == {}
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_the_core_never_imports_the_built_in_plugins(name):
-    assert {dotted.split(".")[0] for dotted in imports(TREES[name], types=True)}.isdisjoint(
-        {"harness_plugins", "plugins"}
-    )
-    strings = {node.value for node in ast.walk(TREES[name]) if isinstance(node, ast.Constant)}
-    # `discovery` knows the name under which the folder of the built-in plugins is imported, and imports nothing.
-    assert "harness_plugins" not in strings or name == "registry/discovery.py"
+def test_the_core_never_imports_the_built_in_plugins():
+    def plugins(name: str, tree: ast.Module) -> Iterator[str]:
+        yield from tops(tree) & {"harness_plugins", "plugins"}
+        strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        # `discovery` knows the name under which the folder of the built-in plugins is imported, and imports nothing.
+        if "harness_plugins" in strings and name != "registry/discovery.py":
+            yield "'harness_plugins'"
+
+    assert against(plugins) == {}
 
 
 UNSAFE_MODULES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "yaml"}
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_nothing_that_runs_data_is_imported(name):
-    assert {dotted.split(".")[0] for dotted in imports(TREES[name], types=True)}.isdisjoint(UNSAFE_MODULES)
+def test_nothing_that_runs_data_is_imported():
+    assert against(lambda name, tree: tops(tree) & UNSAFE_MODULES) == {}
 
 
-def called(node: ast.Call) -> str:
-    return ast.unparse(node.func)
+UNSAFE_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_nothing_that_runs_data_is_called(name):
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.Call):
-            assert called(node) not in {"eval", "exec", "compile", "__import__", "os.system", "os.popen"}
+def test_nothing_that_runs_data_is_called():
+    def unsafe(name: str, tree: ast.Module) -> Iterator[str]:
+        for what, node in calls(name):
             keywords = {one.arg: ast.unparse(one.value) for one in node.keywords}
             # Published weights are pickles, of which torch takes tensors and nothing else.
-            assert called(node) != "torch.load" or (name, keywords["weights_only"]) == ("strategies/weights.py", "True")
-            assert keywords.get("shell", "False") == "False"
-            assert keywords.get("allow_pickle", "False") == "False"
+            tensors = (name, keywords.get("weights_only")) == ("strategies/weights.py", "True")
+            flags = {keywords.get("shell", "False"), keywords.get("allow_pickle", "False")}
+            if what in UNSAFE_CALLS or (what == "torch.load" and not tensors) or flags != {"False"}:
+                yield ast.unparse(node)
+
+    assert against(unsafe) == {}
 
 
-PRINTS = {"cli/", "progress.py", "registry/describe.py"}
+PRINTS = ("cli/", "progress.py", "registry/describe.py")
 """`progress` writes to the stream that it is given, `describe` answers its parent."""
+# Processes of their own, and the second Ctrl-C.
+ENDS = ("registry/describe.py", "execute/worker.py", "execute/server.py", "interrupts.py")
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_only_the_command_line_prints_and_ends_the_process(name):
-    calls = {called(node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)}
-    if not within(name, tuple(PRINTS)):
-        assert calls.isdisjoint({"print", "click.echo", "pprint"})
-    if not within(name, ("cli/", "__main__.py")):
-        assert calls.isdisjoint({"sys.exit", "exit", "quit"})
-    # Processes of their own, and the second Ctrl-C.
-    if name not in ("registry/describe.py", "execute/worker.py", "execute/server.py", "interrupts.py"):
-        assert "os._exit" not in calls
+def test_only_the_command_line_prints_and_ends_the_process():
+    def rude(name: str, tree: ast.Module) -> Iterator[str]:
+        if not within(name, PRINTS):
+            yield from called(name) & {"print", "click.echo", "pprint"}
+        if not within(name, ("cli/", "__main__.py")):
+            yield from called(name) & {"sys.exit", "exit", "quit"}
+        if name not in ENDS:
+            yield from called(name) & {"os._exit"}
+
+    assert against(rude) == {}
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_only_store_and_report_write_below_the_results_folder(name):
-    writers = {"write_text", "write_bytes", "savefig", "to_csv", "to_parquet"}
-    attributes = {
-        node.func.attr
-        for node in ast.walk(TREES[name])
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    }
-    if not within(name, ("store.py", "report/", "tables/datapackage.py", "tables/csvtext.py")):
-        assert attributes.isdisjoint(writers)
+WRITERS = {"write_text", "write_bytes", "savefig", "to_csv", "to_parquet"}
+
+
+def test_only_store_and_report_write_below_the_results_folder():
+    def writers(name: str, tree: ast.Module) -> Iterator[str]:
+        if not within(name, ("store.py", "report/", "tables/datapackage.py", "tables/csvtext.py")):
+            attributes = {node.func.attr for _, node in calls(name) if isinstance(node.func, ast.Attribute)}
+            yield from attributes & WRITERS
+
+    assert against(writers) == {}
 
 
 # Beside `store`, which writes whole files atomically: what is no part of the results, or cannot be written whole.
@@ -220,9 +254,8 @@ WRITES_BESIDE = {
 WRITING = {"os.open", "os.replace", "os.rename", "os.renames", "os.link", "os.symlink", "os.truncate", "os.mkfifo"}
 
 
-def writes(node: ast.Call) -> bool:
+def writes(what: str, node: ast.Call) -> bool:
     """Whether the call makes or changes a file without going through `store`."""
-    what = called(node)
     if what in WRITING or what.startswith(("tempfile.mk", "shutil.copy", "shutil.move")):
         return True
     if what == "open" or what.endswith((".open", "os.fdopen")):
@@ -233,22 +266,22 @@ def writes(node: ast.Call) -> bool:
     return what.endswith((".symlink_to", ".hardlink_to", ".touch"))
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_there_is_one_function_that_writes_files(name):
-    found = {(name, called(node)) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call) and writes(node)}
-    if name == "store.py":
-        assert ("store.py", "os.replace") in found  # the check sees what it is to see
-    else:
-        assert found <= WRITES_BESIDE
+def test_there_is_one_function_that_writes_files():
+    found = against(lambda name, tree: {what for what, node in calls(name) if writes(what, node)})
+    assert "os.replace" in found.pop("store.py")  # the check sees what it is to see
+    assert {(name, what) for name, all_of_it in found.items() for what in all_of_it} <= WRITES_BESIDE
 
 
-@pytest.mark.parametrize("name", TREES)
-def test_a_wait_has_a_time_out(name):
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, ast.Call) and called(node).endswith(
-            (".communicate", "subprocess.run", ".recv", ".get_nowait")
-        ):
-            assert any(one.arg == "timeout" for one in node.keywords), ast.unparse(node)
+WAITING = (".communicate", "subprocess.run", ".recv", ".get_nowait")
+
+
+def test_a_wait_has_a_time_out():
+    def endless(name: str, tree: ast.Module) -> Iterator[str]:
+        for what, node in calls(name):
+            if what.endswith(WAITING) and not any(one.arg == "timeout" for one in node.keywords):
+                yield ast.unparse(node)
+
+    assert against(endless) == {}
 
 
 def test_the_table_of_contributing_names_every_file():
