@@ -217,7 +217,7 @@ def check_option(reading: Reading, info: PartInfo, option: str, path: Path) -> P
         place, allowed = reading.source.key(path), few_names(option, known)
         reading.add("unknown-key", message, place, allowed=allowed, help=did_you_mean(option, known))
         return None
-    if not fits(value, option_type(info, option)):
+    if not takes(info, option, value):
         _wrong_type(reading, info, option, path)
         return None
     check_scale(reading, info, option, path)
@@ -240,6 +240,20 @@ def option_type(info: PartInfo, option: str) -> type | None:
     if type(default) is int and default == 0 and domain is None:
         return complex
     return type(default) if type(default) in (bool, int, float, str, list, dict) else None
+
+
+def takes(info: PartInfo, option: str, value: Any) -> bool:
+    """Whether the value may go to the part: it has the option's type, or is one of the choices that the part declares.
+
+    A strategy may also have a word where its default is a number ("all", "none"): which words it knows is its own
+    affair, and it is built before anything runs. A number in quotes is no word.
+    """
+    kind, domain = option_type(info, option), info.space.get(option)
+    if fits(value, kind):
+        return True
+    if isinstance(domain, Choice):
+        return any(type(value) is type(one) and value == one for one in domain.options)
+    return info.kind == "strategy" and kind in (int, float, complex) and isinstance(value, str) and _is_word(value)
 
 
 def as_type(value: Any, kind: type | None) -> Plain:
@@ -278,6 +292,10 @@ def _with_article(due: str) -> str:
     return {"integer": "an integer", "number": "a number", "list": "a list", "table": "a table"}.get(due, due)
 
 
+def _is_word(text: str) -> bool:
+    return bool(text.strip()) and not _is_number(text)
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -302,13 +320,21 @@ def in_words(domain: Domain) -> str:
     return f"{domain.low} .. {domain.high}" + (" (log scale)" if domain.log else "")
 
 
-def check_scale(reading: Reading, info: PartInfo, option: str, path: Path) -> None:
-    """A value of an option that is searched on a log scale must be above 0."""
+def check_scale(reading: Reading, info: PartInfo, option: str, path: Path) -> bool:
+    """Whether the number at the path can be that of an option which is searched on a log scale; a mistake, if not.
+
+    Below 0 none can. 0 turns off what the option weighs, so the part itself may refuse it; a count or a rate of 0 is
+    none.
+    """
     domain, value = info.space.get(option), reading.source.at(path)
     if isinstance(domain, Choice) or domain is None or not domain.log or isinstance(value, str | list | dict):
-        return
-    if value <= 0:
-        found = f"{reading.source.written(path)} ({toml_type(value)})"
-        message = f"{info.kind} '{info.name}' takes {option} above 0, found {found}"
-        allowed = f"above 0; '{info.name}' searches {in_words(domain)}"
-        reading.refuse(path, "out-of-range", message, allowed=allowed)
+        return True
+    strict = isinstance(domain, Int) or option == "lr"
+    if value > 0 or (value == 0 and not strict):
+        return True
+    due = "above 0" if strict else "of 0 or above"
+    found = f"{reading.source.written(path)} ({toml_type(value)})"
+    message = f"{info.kind} '{info.name}' takes {option} {due}, found {found}"
+    allowed = f"{due.removeprefix('of ')}; '{info.name}' searches {in_words(domain)}"
+    reading.refuse(path, "out-of-range", message, allowed=allowed)
+    return False

@@ -19,6 +19,7 @@ from harness.suite.parts import (
     has_option,
     in_words,
     option_type,
+    takes,
 )
 from harness.suite.source import Reading, subject, toml_type
 from harness.suite.tables import KEY
@@ -279,8 +280,9 @@ def _domain(reading: Reading, path: Path, info: PartInfo | None, option: str) ->
         message = f"expected an integer, found {reading.source.found((*path, odd))}"
         reading.refuse((*path, odd), "wrong-type", message, allowed=hint)
         return None
-    sizes = [_check_size(reading, info, option, (*path, key)) for key in bounds]
-    if not all(sizes):
+    ends: list[Path] = [(*path, key) for key in bounds]
+    sound = [_check_size(reading, info, option, end) and _check_end(reading, info, option, end) for end in ends]
+    if not all(sound):
         return None
     log = bool(value.get("log", False))
     default = info.options.get(option) if info else 0
@@ -298,7 +300,7 @@ def _choices(reading: Reading, path: Path, info: PartInfo | None, option: str, h
     due = _due(kind) if kind else Counter(map(_family, found)).most_common(1)[0][0]
     for index, value in enumerate(found):
         item: Path = (*path, index)
-        if not (fits(value, kind) if kind else _family(value) == due):
+        if not (_is_choice(info, option, value) if kind else _family(value) == due):
             message = f"{hint}, found {reading.source.found(item)}" if kind else f"choices of mixed type: {due}s and "
             reading.refuse(item, "wrong-type", message if kind else message + reading.source.found(item), allowed=due)
         elif _check_size(reading, info, option, item) and info:
@@ -306,6 +308,10 @@ def _choices(reading: Reading, path: Path, info: PartInfo | None, option: str, h
     if not all(reading.sound((*path, index)) for index in range(len(found))):
         return None
     return Choice(*(as_type(value, kind) for value in found))  # type: ignore[arg-type]
+
+
+def _is_choice(info: PartInfo | None, option: str, value: Any) -> bool:
+    return fits(value, int) if info is None else takes(info, option, value)
 
 
 def _check_size(reading: Reading, info: PartInfo | None, option: str, at: Path) -> bool:
@@ -316,6 +322,11 @@ def _check_size(reading: Reading, info: PartInfo | None, option: str, at: Path) 
     allowed = schema.allowed(("problem", option) if info is None else ("problem", info.name, option))
     reading.refuse(at, "out-of-range", f"{reading.source.found(at)} is out of range", allowed=allowed)
     return False
+
+
+def _check_end(reading: Reading, info: PartInfo | None, option: str, at: Path) -> bool:
+    """An end of a range is one of its values, and must be one that the part takes."""
+    return info is None or check_scale(reading, info, option, at)
 
 
 def _due(kind: type | None) -> str:

@@ -51,6 +51,7 @@ PARTS = (
     part("optimizer", "twice", {"lr": 0.2}, origin=EXTRA),
     part("schedule", "constant"),
     part("schedule", "step", {"gamma": 0.1}, required=("every",)),
+    part("schedule", "warm", {"share": 0.1}, {"share": Choice(0.1, "half")}),
     part("schedule", "plateau", {"factor": 0.1, "metric": "loss"}, watches="metric"),
     part("augmentation", "rotate", {"degrees": 15.0}),
     part("augmentation", "crop", {"padding": 4}),
@@ -60,6 +61,9 @@ PARTS = (
     part("strategy", "linear_probe"),
     part("strategy", "soft", {"alpha": 0.5}, hooks=["penalty"], weight_decay=False),
     part("strategy", "probe", {"lr": 0.5, "depth": 1, "mode": "mean"}, {"mode": Choice("mean", "max")}),
+    part(
+        "strategy", "weighed", {"r": 4, "weight": 0.1}, {"r": Int(1, 16, log=True), "weight": Float(0.01, 1, log=True)}
+    ),
     part("strategy", "exact", {"l2": 1.0}, {"l2": Float(0.1, 10.0, log=True)}, hooks=["exact"]),
     part("executor", "process"),
     part("executor", "serial"),

@@ -315,6 +315,46 @@ def test_an_option_must_be_of_the_type_of_its_default(tmp_path: Path, part: str,
     assert found.allowed.startswith(allowed)
 
 
+@pytest.mark.parametrize(
+    ("part", "kind", "option", "word"),
+    [
+        ('strategy = {use = "soft", alpha = "none"}', "strategy", "alpha", "none"),
+        ('strategy = {use = "probe", depth = "all"}', "strategy", "depth", "all"),
+        ('schedule = {use = "warm", share = "half"}', "schedule", "share", "half"),
+    ],
+)
+def test_a_word_for_a_number_goes_to_a_strategy_and_to_a_part_that_declares_it(
+    tmp_path: Path, part: str, kind: str, option: str, word: str
+) -> None:
+    (setting,) = read(tmp_path, spelled(f'name = "a"\n{part}')).settings
+    assert setting.values[kind][option] == word  # type: ignore[index,call-overload]
+
+
+@pytest.mark.parametrize(
+    ("part", "says", "help"),
+    [
+        ('strategy = {use = "soft", alpha = "0.1"}', 'takes a number, found "0.1" (string)', "numbers have no quotes"),
+        ('strategy = {use = "probe", depth = " "}', 'takes an integer, found " " (string)', ""),
+        ('strategy = {use = "probe", depth = true}', "takes an integer, found true (boolean)", ""),
+        ('schedule = {use = "warm", share = "hlf"}', 'takes a number, found "hlf" (string)', ""),
+        ('optimizer = {use = "adam", lr = "fast"}', 'takes a number, found "fast" (string)', ""),
+    ],
+)
+def test_no_other_text_stands_for_a_number(tmp_path: Path, part: str, says: str, help: str) -> None:
+    found = mistake(tmp_path, spelled(f'name = "a"\n{part}'))
+    assert (found.code, found.help) == ("wrong-type", help)
+    assert says in found.message
+
+
+def test_a_weight_of_zero_is_left_to_the_part_and_a_count_of_zero_is_not(tmp_path: Path) -> None:
+    (setting,) = read(tmp_path, spelled('name = "a"\nstrategy = {use = "weighed", weight = 0}')).settings
+    assert setting.values["strategy"]["weight"] == 0.0  # type: ignore[index,call-overload]
+    found = mistake(tmp_path, spelled('name = "a"\nstrategy = {use = "weighed", weight = -0.1}'))
+    assert "takes weight of 0 or above, found -0.1 (float)" in found.message
+    found = mistake(tmp_path, spelled('name = "a"\nstrategy = {use = "weighed", r = 0}'))
+    assert "takes r above 0, found 0 (integer)" in found.message
+
+
 def test_a_range_or_list_in_place_of_an_option_is_told_where_it_belongs(tmp_path: Path) -> None:
     found = mistake(tmp_path, spelled('name = "a"\noptimizer = {lr = {low = 1, high = 2}}'))
     assert found.help == "ranges belong in [tuning.space]: optimizer.lr = {low = 1, high = 2}"

@@ -12,7 +12,7 @@ from harness.hookspecs import Choice, Float, Int
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from suite_catalog import LR, SHORT, good, mistake, read, spelled
+from suite_catalog import LR, SHORT, good, mistake, mistakes, read, spelled
 
 # Search space ---------------------------------------------------------------------------------------------------------
 
@@ -114,6 +114,35 @@ def test_entries_of_the_space_that_mean_nothing(tmp_path: Path, wanted: str, cod
     assert found.code == code
     assert says in found.message
     assert found.places[0].line == 17
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says", "column"),
+    [
+        ("weight = {low = -0.1, high = 1.0}", "'weighed' takes weight of 0 or above, found -0.1 (float)", 17),
+        ("weight = {low = -2, high = -1}", "'weighed' takes weight of 0 or above, found -2 (integer)", 17),
+        ("r = {low = 0, high = 16}", "'weighed' takes r above 0, found 0 (integer)", 12),
+        ("lr = {low = 0, high = 0.5}", "'sgd' takes lr above 0, found 0 (integer)", 13),
+    ],
+)
+def test_an_end_of_a_range_is_refused_as_a_fixed_value_is(tmp_path: Path, wanted: str, says: str, column: int) -> None:
+    text = good("epochs = 2", 'strategy = "weighed"').replace("batch_size = [32, 64, 128]", wanted)
+    found = mistakes(tmp_path, text)[0]
+    assert found.code == "out-of-range"
+    assert says in found.message
+    assert (found.places[0].line, found.places[0].column) == (17, column)
+
+
+def test_an_end_of_a_range_that_a_fixed_value_may_have_is_taken(tmp_path: Path) -> None:
+    text = good("epochs = 2", 'strategy = "weighed"').replace(
+        "batch_size = [32, 64, 128]", "weight = {low = 0, high = 9}"
+    )
+    assert read(tmp_path, text).settings[0].space["strategy.weight"] == Float(0.0, 9.0)
+
+
+def test_words_and_numbers_are_choices_of_one_option_of_a_strategy(tmp_path: Path) -> None:
+    text = good("epochs = 2", 'strategy = "probe"').replace("batch_size = [32, 64, 128]", 'depth = [1, 2, "all"]')
+    assert read(tmp_path, text).settings[0].space["strategy.depth"] == Choice(1, 2, "all")
 
 
 def test_a_bare_name_of_two_parts_asks_for_the_dotted_form(tmp_path: Path) -> None:
