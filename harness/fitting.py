@@ -21,6 +21,7 @@ def mistakes(plan: Plan) -> Iterator[Mistake]:
         yield from _of_loss(plan, setting)
         yield from _of_metrics(plan, setting)
         yield from _of_augmentation(plan, setting)
+        yield from _of_source(plan, setting)
 
 
 def place(suite: Suite, *paths: Path) -> Place:
@@ -43,6 +44,18 @@ def _of_loss(plan: Plan, setting: Setting) -> Iterator[Mistake]:
         yield _wrong_task(plan, setting, loss, *_paths(plan.suite, setting, "loss", "dataset"))
 
 
+def _of_source(plan: Plan, setting: Setting) -> Iterator[Mistake]:
+    """The loss of what networks are trained on first."""
+    if setting.source is None or plan.source_facts is None:
+        return
+    values, task = setting.source.values, plan.source_facts.task
+    loss = plan.catalog.find("loss", str(values["loss"]["use"]))  # type: ignore[index,call-overload]
+    if loss.extra.get("task") not in (None, task):
+        paths: list[Path] = [("source", "loss"), ("problem", "loss"), ("source", "dataset")]
+        name = str(values["dataset"]["use"])  # type: ignore[index,call-overload]
+        yield _mistaken(plan, loss, name, task, place(plan.suite, *paths), head="[source]: ")
+
+
 def _of_metrics(plan: Plan, setting: Setting) -> Iterator[Mistake]:
     if not plan.suits(setting.problem, plan.suite.metric):
         yield _wrong_task(plan, setting, plan.suite.metric, ("compare", "metric"))
@@ -59,13 +72,16 @@ def _of_metrics(plan: Plan, setting: Setting) -> Iterator[Mistake]:
 
 
 def _wrong_task(plan: Plan, setting: Setting, part: PartInfo, *paths: Path) -> Mistake:
-    name = setting.values["dataset"]["use"]  # type: ignore[index,call-overload]
+    name = str(setting.values["dataset"]["use"])  # type: ignore[index,call-overload]
+    return _mistaken(plan, part, name, plan.facts[setting.problem].task, place(plan.suite, *paths))
+
+
+def _mistaken(plan: Plan, part: PartInfo, data: str, task: str, where: Place, *, head: str = "") -> Mistake:
+    """A part for the other task, with those that are for this one."""
     needs = "classes" if part.extra["task"] == "classification" else "values"
-    message = f"{part.kind} '{part.name}' needs {needs}, and '{name}' is a {plan.facts[setting.problem].task}"
-    allowed = [other.name for other in plan.catalog.of(part.kind) if plan.suits(setting.problem, other)]
-    where, cure = place(plan.suite, *paths), ""
-    if part.kind == "loss" and allowed:
-        cure = f'write loss = "{allowed[0]}"'
+    message = f"{head}{part.kind} '{part.name}' needs {needs}, and '{data}' is a {task}"
+    allowed = [other.name for other in plan.catalog.of(part.kind) if other.extra.get("task") in (None, task)]
+    cure = f'write loss = "{allowed[0]}"' if part.kind == "loss" and allowed else ""
     return Mistake("wrong-task", message, (where,), allowed=", ".join(allowed) or "none", help=cure)
 
 

@@ -119,6 +119,19 @@ def mistakes(plan: Plan) -> Iterator[Mistake]:
         facts = plan.facts[setting.problem]
         found = list(_fold_mistakes(plan, setting, facts)) or list(_label_mistakes(plan, setting, facts))
         yield from found or _example_mistakes(plan, setting, facts)
+        if setting.source is not None and plan.source_facts is not None:
+            yield from _source_mistakes(plan.suite, setting.source.values, plan.source_facts)
+
+
+def _source_mistakes(suite: Suite, values: Mapping[str, Any], facts: DataFacts) -> Iterator[Mistake]:
+    """Of what networks are trained on first, which keeps nothing for validation."""
+    train, batch, name = values["train_examples"], values["batch_size"], values["dataset"]["use"]
+    if train is not None and train > facts.train:
+        allowed = f"1 to {facts.train}: '{name}' has {facts.train} training examples"
+        yield _too_many(suite, "train_examples", train, allowed, of_source=True)
+    elif batch > (size := used(values, facts, facts.train)):
+        allowed = f"1 to {size}, the size of the training set of [source]"
+        yield _too_many(suite, "batch_size", batch, allowed, of_source=True)
 
 
 def _example_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
@@ -166,13 +179,17 @@ def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[
         yield Mistake("conflict", message, (where,), help="write train_examples instead")
         return
     there = by_class(facts, plan.suite.compare.folds)
-    shares = balanced_shares(values["validation_examples"], facts.classes)
+    validation = values["validation_examples"]
+    if "validation_within" not in values and validation < facts.classes:
+        yield _too_few(plan.suite, validation, facts.classes)
+        return
+    shares = balanced_shares(validation, facts.classes)
     left = [count - share for count, share in zip(there, shares, strict=True)]
     fewest = min(range(len(left)), key=left.__getitem__)
     said = f"class {_class_name(facts, fewest)} of '{name}' has {there[fewest]} training examples"
     if left[fewest] < 1:
         most = min(there) * facts.classes - facts.classes
-        yield _too_many(plan.suite, "validation_examples", values["validation_examples"], f"1 to {most}: {said}")
+        yield _too_many(plan.suite, "validation_examples", validation, f"{facts.classes} to {most}: {said}")
     elif labels != "all" and labels > left[fewest]:
         beside = "" if "validation_within" in values else f", {shares[fewest]} are for validation"
         yield _too_many(plan.suite, "labels_per_class", labels, f'1 to {left[fewest]}, or "all": {said}{beside}')
@@ -182,6 +199,13 @@ def _label_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[
         yield Mistake("conflict", message, (where,), help="write validation_examples instead, or leave the class out")
     else:
         yield from _batch_mistakes(plan, setting, facts)
+
+
+def _too_few(suite: Suite, validation: int, classes: int) -> Mistake:
+    """Next to a label budget validation examples are of all classes alike."""
+    message = f"validation_examples is {validation}, fewer than one of each class next to labels_per_class"
+    where = place(suite, ("problem", "validation_examples"), ("problems", "validation_examples"))
+    return Mistake("out-of-range", message, (where,), allowed=f"{classes} or more, the number of classes")
 
 
 def _batch_mistakes(plan: Plan, setting: Setting, facts: DataFacts) -> Iterator[Mistake]:
@@ -199,7 +223,8 @@ def _class_name(facts: DataFacts, label: int) -> str:
     return repr(facts.class_names[label]) if facts.class_names else str(label)
 
 
-def _too_many(suite: Suite, key: str, found: int, allowed: str) -> Mistake:
+def _too_many(suite: Suite, key: str, found: int, allowed: str, *, of_source: bool = False) -> Mistake:
     """The mistake, at the key where the file has it, else at the file."""
-    message = f"{key} is {found}, more than there are"
-    return Mistake("out-of-range", message, (place(suite, ("problem", key), ("problems", key)),), allowed=allowed)
+    tables = (*([("source",)] if of_source else []), ("problem",), ("problems",))
+    message = f"{'[source] ' if of_source else ''}{key} is {found}, more than there are"
+    return Mistake("out-of-range", message, (place(suite, *((*table, key) for table in tables)),), allowed=allowed)
