@@ -7,6 +7,7 @@ derived. A key that is added here is at once accepted, checked, listed in messag
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
@@ -110,7 +111,7 @@ class HeadInit:
         return core_schema.no_info_plain_validator_function(self.check)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"anyOf": [{"enum": list(self.words)}, {"type": "string", "pattern": "^normal:"}]}
+        return {"anyOf": [{"enum": list(self.words)}, {"type": "string", "pattern": f"^normal:{_PLAIN_NUMBER}$"}]}
 
     def check(self, value: Any) -> Any:
         """The value as it is, or a pydantic error."""
@@ -119,12 +120,15 @@ class HeadInit:
         raise PydanticCustomError("head_init", "no way to draw a head")
 
 
+_PLAIN_NUMBER = r"\d+(\.\d+)?([eE][+-]?\d+)?"
+_DEVIATIONS = 1e-8, 100.0
+"""What the standard deviation of a head may be: one below is `zeros` in all but name, one above no start."""
+
+
 def _is_deviation(text: str, whole: str) -> bool:
-    """Whether `whole` is "normal:" and a number above 0, which is the rest of it."""
-    try:
-        return text != whole and math.isfinite(float(text)) and float(text) > 0
-    except ValueError:
-        return False
+    """Whether `whole` is "normal:" and a number in the range, written plainly, which is the rest of it."""
+    low, high = _DEVIATIONS
+    return text != whole and re.fullmatch(_PLAIN_NUMBER, text, re.ASCII) is not None and low <= float(text) <= high
 
 
 Part = str | dict[str, Any]
@@ -428,7 +432,8 @@ def _in_words(kind: Any, constraints: tuple[Any, ...]) -> str:
         if isinstance(constraint, CountOrAll):
             return f'integer >= {constraint.least}, or "all"'
         if isinstance(constraint, HeadInit):
-            return f"{', '.join(constraint.words)}, or normal:0.01 with another standard deviation"
+            low, high = _DEVIATIONS
+            return f"{', '.join(constraint.words)}, or normal:0.01 with another standard deviation, {low} .. {high:g}"
         if isinstance(constraint, PartOf):
             return f'{constraint.kind} name, or {{use = "name", option = value}}'
         if isinstance(constraint, PartsOf):

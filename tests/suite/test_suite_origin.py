@@ -117,16 +117,20 @@ def test_a_source_without_data_is_refused(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("written", ['"normal:0"', '"normal:x"', '"gaussian"', "3", '"normal:-1"', '"normal:inf"'])
+HEADS = ["normal:0", "normal:x", "gaussian", "normal:-1", "normal:inf", "normal:nan", "normal:", "normal: 0.1"]
+HEADS += ["normal:1_0", "normal:+1", "normal:.1", "normal:0x1", "normal:1e300", "normal:101", "normal:1e-9", "normal:٣"]
+
+
+@pytest.mark.parametrize("written", [*(f'"{head}"' for head in HEADS), "3"])
 def test_a_head_is_drawn_in_one_of_the_declared_ways(tmp_path: Path, written: str) -> None:
     found = mistake(tmp_path, moved().replace("[compare]", f"head_init = {written}\n[compare]"))
     assert (found.code, found.allowed) == (
         "bad-value",
-        "zeros, default, keep, or normal:0.01 with another standard deviation",
+        "zeros, default, keep, or normal:0.01 with another standard deviation, 1e-08 .. 100",
     )
 
 
-@pytest.mark.parametrize("way", ["normal:0.1", "zeros", "default", "keep"])
+@pytest.mark.parametrize("way", ["normal:0.1", "normal:1e-3", "normal:2", "normal:100", "zeros", "default", "keep"])
 def test_every_declared_way_to_draw_a_head_is_taken(tmp_path: Path, way: str) -> None:
     suite = read(tmp_path, moved().replace("[compare]", f'head_init = "{way}"\n[compare]'))
     assert suite.settings[0].values["head_init"] == way
