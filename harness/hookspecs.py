@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pluggy
 
+from harness import names
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -31,6 +33,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 Task = Literal["classification", "regression"]
 """Of labels, or of values: `Splits.classes` is None for a regression."""
+_TASKS = (None, "classification", "regression")
 
 # What may stand in a suite file, a RunSpec and a record.
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -140,6 +143,55 @@ class _Described:
     given: ClassVar[int] = 0
     """How many leading arguments of that callable harness passes itself."""
 
+    def __post_init__(self) -> None:
+        kind, name = type(self).__name__, getattr(self, "name", None)
+        if not isinstance(name, str) or (broken := names.broken_rule(name)):
+            why = broken if isinstance(name, str) else f"it is {type(name).__name__}"
+            raise ValueError(f"{kind}: a part's name must match {names.RULE}, got {name!r}: {why}")
+        place = f"{kind} '{name}'"
+        _check_callable(place, self.call, getattr(self, self.call))
+        for what, given in (("space", self.space), ("defaults", self.defaults)):
+            if not isinstance(given, Mapping):
+                raise ValueError(f"{place}: {what} must be a dict by option, got {given!r}")
+        for option, domain in self.space.items():
+            if isinstance(domain, Float | Int | Choice) and option in self.defaults:
+                _check_default(place, option, self.defaults[option], domain)
+
+
+def _check_callable(place: str, field_name: str, given: object) -> None:
+    if not callable(given):
+        raise ValueError(f"{place}: {field_name} must be a function or another callable, got {given!r}")
+
+
+def _check_one_of(place: str, field_name: str, given: object, allowed: tuple[str | None, ...]) -> None:
+    if given not in allowed:
+        raise ValueError(f"{place}: {field_name} must be {' or '.join(map(repr, allowed))}, got {given!r}")
+
+
+def _check_bool(place: str, field_name: str, given: object) -> None:
+    if not isinstance(given, bool):
+        raise ValueError(f"{place}: {field_name} must be True or False, got {given!r}")
+
+
+def _check_default(place: str, option: str, given: object, domain: Domain) -> None:
+    """A default lies in the option's own space, or is no number at all, as None for what is off unless it is tuned."""
+    if isinstance(domain, Choice):
+        inside = given is None or any(_same(given, one) for one in domain.options)
+        allowed = f"one of {', '.join(map(repr, domain.options))}"
+    else:
+        inside = isinstance(given, bool) or not isinstance(given, int | float) or given in domain
+        whole = "a whole number " if isinstance(domain, Int) else ""
+        allowed = f"{whole}from {domain.low} to {domain.high}"
+    if not inside:
+        raise ValueError(
+            f"{place}: the default of {option} must be in the space that tuning searches, {allowed}, got {given!r}; "
+            "widen the space or change the default"
+        )
+
+
+def _same(given: object, option: object) -> bool:
+    return given == option and isinstance(given, bool) == isinstance(option, bool)
+
 
 @dataclass(frozen=True)
 class Optimizer(_Described):
@@ -234,6 +286,13 @@ class Model(_Described):
     given: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        place = f"Model '{self.name}'"
+        if self.head is not None and not isinstance(self.head, str):
+            raise ValueError(f"{place}: head must be the dotted name of a layer, or None, got {self.head!r}")
+        if not isinstance(self.blocks, list | tuple) or not all(isinstance(one, str) for one in self.blocks):
+            way = f"; write blocks=({self.blocks!r},)" if isinstance(self.blocks, str) else ""
+            raise ValueError(f"{place}: blocks must be a list of regular expressions, got {self.blocks!r}{way}")
         for name, one in self.weights.items():
             if not isinstance(name, str) or name in ("", DEFAULT_WEIGHTS):
                 raise ValueError(f"Model: weights need names other than '{DEFAULT_WEIGHTS}', got {name!r}")
@@ -279,6 +338,10 @@ class Loss(_Described):
     """The only task that it has a meaning for; None: both. Another one is refused before anything runs."""
     kind: ClassVar[str] = "loss"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_one_of(f"Loss '{self.name}'", "task", self.task, _TASKS)
+
 
 @dataclass(frozen=True)
 class Schedule(_Described):
@@ -313,6 +376,7 @@ class Augmentation(_Described):
     given: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.draws, bool) or not isinstance(self.draws, int) or self.draws < 0:
             raise ValueError(f"Augmentation: draws must be a whole number of at least 0, got {self.draws!r}")
         if self.space:
@@ -353,6 +417,11 @@ class Metric(_Described):
     call: ClassVar[str] = "apply"
     given: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_one_of(f"Metric '{self.name}'", "direction", self.direction, ("maximize", "minimize"))
+        _check_one_of(f"Metric '{self.name}'", "task", self.task, _TASKS)
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -368,8 +437,18 @@ class Phase:
     """The state at the end of the phase is copied to `transfer.kept[name]`."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.share) and self.share >= 0):
-            raise ValueError(f"Phase: share must be a finite number of at least 0, got {self.share}")
+        if not callable(self.select):
+            way = (
+                f"; for one rate write Phase(lambda p: {self.select!r})" if isinstance(self.select, int | float) else ""
+            )
+            raise ValueError(f"Phase: select must be a function of a parameter, got {self.select!r}{way}")
+        number = isinstance(self.share, int | float) and not isinstance(self.share, bool)
+        if not (number and math.isfinite(self.share) and self.share >= 0):
+            raise ValueError(f"Phase: share must be a finite number of at least 0, got {self.share!r}")
+        if not isinstance(self.name, str):
+            raise ValueError(f"Phase: name must be a word, got {self.name!r}")
+        _check_bool("Phase", "carry", self.carry)
+        _check_bool("Phase", "keep", self.keep)
 
 
 @dataclass(frozen=True)
@@ -394,6 +473,15 @@ class Strategy(_Described):
     call: ClassVar[str] = "phases"
     given: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        place = f"Strategy '{self.name}'"
+        for hook in ("prepare", "penalty", "finish", "exact"):
+            if getattr(self, hook) is not None:
+                _check_callable(place, hook, getattr(self, hook))
+        _check_one_of(place, "start", self.start, ("source", "random"))
+        _check_bool(place, "weight_decay", self.weight_decay)
+
 
 @dataclass(frozen=True)
 class Executor(_Described):
@@ -408,6 +496,7 @@ class Executor(_Described):
     given: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.space:
             raise ValueError(f"Executor: where runs happen is not tuned, got space for {', '.join(self.space)}")
 

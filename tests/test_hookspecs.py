@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 import harness
 from harness import hookspecs
-from harness.hookspecs import Augmentation, Choice, Float, Int, Phase, domain_from_plain, domain_to_plain
+from harness.hookspecs import (
+    Augmentation,
+    Choice,
+    Float,
+    Int,
+    Metric,
+    Model,
+    Optimizer,
+    Phase,
+    Strategy,
+    domain_from_plain,
+    domain_to_plain,
+)
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
 floats = st.tuples(finite, finite).filter(lambda pair: pair[0] < pair[1]).map(lambda pair: Float(*pair))
@@ -125,3 +137,111 @@ def test_importing_harness_imports_nothing_heavy():
     code = f"import sys, harness; harness.Float; print({heavy} & set(sys.modules))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout == "set()\n"
+
+
+def optimizer(**fields):
+    return Optimizer("mine", build=dict, **fields)
+
+
+def strategy(name="mine", **fields):
+    return Strategy(name, **{"phases": lambda t: [Phase(lambda p: 1.0)], **fields})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"start": "foo"}, "Strategy 'mine': start must be 'source' or 'random', got 'foo'"),
+        ({"start": None}, "Strategy 'mine': start must be 'source' or 'random', got None"),
+        ({"weight_decay": "no"}, "Strategy 'mine': weight_decay must be True or False, got 'no'"),
+        ({"phases": [1]}, r"Strategy 'mine': phases must be a function or another callable, got \[1\]"),
+        *(
+            ({hook: 3}, f"Strategy 'mine': {hook} must be a function or another callable, got 3")
+            for hook in ("prepare", "penalty", "finish", "exact")
+        ),
+        ({"defaults": ["r"]}, r"Strategy 'mine': defaults must be a dict by option, got \['r'\]"),
+    ],
+)
+def test_a_field_of_a_strategy_that_means_nothing_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        strategy(**fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a:b", "':' is not allowed"),
+        ("", "it is empty"),
+        ("../x", "it begins with|'/' is not allowed"),
+        (3, "it is int"),
+    ],
+)
+def test_a_part_has_a_name_that_a_suite_and_a_file_can_hold(name, why):
+    with pytest.raises(ValueError, match=f"a part's name must match .*, got {name!r}: ({why})"):
+        strategy(name)
+
+
+@pytest.mark.parametrize(
+    ("domain", "default", "allowed"),
+    [
+        (Float(0.1, 1.0), 5.0, "from 0.1 to 1.0"),
+        (Float(0.1, 1.0), float("nan"), "from 0.1 to 1.0"),
+        (Int(1, 4), 5, "a whole number from 1 to 4"),
+        (Int(1, 4), 2.5, "a whole number from 1 to 4"),
+        (Choice("a", "b"), "c", "one of 'a', 'b'"),
+        (Choice(0, 1), True, "one of 0, 1"),
+    ],
+)
+def test_a_default_outside_of_its_own_space_is_refused(domain, default, allowed):
+    found = f"Optimizer 'mine': the default of x must be in the space that tuning searches, {allowed}, got {default}"
+    with pytest.raises(ValueError, match=found.replace(str(default), f"'?{default}'?")):
+        optimizer(space={"x": domain}, defaults={"x": default})
+
+
+@pytest.mark.parametrize(
+    ("domain", "default"),
+    [
+        (Float(0.1, 1.0), 1),
+        (Float(0.1, 1.0), None),
+        (Int(1, 4), "none"),
+        (Int(1, 4), 4),
+        (Choice("a", "b"), None),
+        (Choice(0.0, 0.5), 0),
+    ],
+)
+def test_a_default_may_lie_in_its_space_or_be_no_number(domain, default):
+    assert optimizer(space={"x": domain}, defaults={"x": default}).defaults == {"x": default}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"blocks": "body"}, r"Model 'net': blocks must be a list of .*, got 'body'; write blocks=\('body',\)"),
+        ({"blocks": [1]}, r"Model 'net': blocks must be a list of regular expressions, got \[1\]"),
+        ({"head": 3}, "Model 'net': head must be the dotted name of a layer, or None, got 3"),
+        ({"build": "net"}, "Model 'net': build must be a function or another callable, got 'net'"),
+    ],
+)
+def test_a_field_of_a_model_that_means_nothing_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Model("net", **{"build": dict, **fields})
+
+
+def test_a_metric_says_which_way_is_better():
+    with pytest.raises(ValueError, match="Metric 'm': direction must be 'maximize' or 'minimize', got 'max'"):
+        Metric("m", apply=float, direction="max")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"select": 1.0}, r"Phase: select must be a function .*, got 1.0; for one rate write Phase\(lambda p: 1.0\)"),
+        ({"share": "1"}, "Phase: share must be a finite number of at least 0, got '1'"),
+        ({"share": True}, "Phase: share must be a finite number of at least 0, got True"),
+        ({"keep": "yes"}, "Phase: keep must be True or False, got 'yes'"),
+        ({"carry": 0}, "Phase: carry must be True or False, got 0"),
+        ({"name": None}, "Phase: name must be a word, got None"),
+    ],
+)
+def test_a_field_of_a_phase_that_means_nothing_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Phase(**{"select": lambda p: 1.0, **fields})

@@ -24,7 +24,7 @@ from harness.registry.discovery import Source, find
 from harness.spec import digest
 from harness.store import write_atomically
 
-CACHE_SCHEMA = 4
+CACHE_SCHEMA = 5
 
 
 def load_catalog(folders: Sequence[Path] = ()) -> Catalog:
