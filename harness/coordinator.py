@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import tune
-from harness.errors import DataError
 from harness.execute import Evaluator, Job, Outcome
+from harness.outcomes import check_recordable
 from harness.plan import Label, Plan, Request
 from harness.sources import Sources
 from harness.store import Record, Store, make_record
@@ -121,6 +121,7 @@ class Coordinator:
         executor: Evaluator | None = None,
         notify: Notify | None = None,
         check: Check | None = None,
+        say: Callable[[str], None] | None = None,
         keep_asked: bool = False,
     ) -> None:
         self.plan, self.store, self.executor = plan, store, executor
@@ -128,6 +129,8 @@ class Coordinator:
         """Whether what is asked is kept in the results folder; only who may write there does."""
         self.notify = notify or (lambda entry, fresh: None)
         self.check = check or (lambda environment: None)
+        self.say = say or (lambda text: None)
+        """Told in a line of weights that are damaged, whose run is done again."""
         self.walk = Walk()
         self._queue: deque[Request] = deque()
         self._waiting: dict[str, list[_Pursuit]] = {}
@@ -262,7 +265,7 @@ class Coordinator:
         elif self._sources.ready(source):
             self._queue.append(request)
         else:
-            self._sources.put_away(source)
+            self.say(self._sources.put_away(source))
             self.walk.sources = [entry for entry in self.walk.sources if entry.run_id != source.spec.id]
             self._held[source.spec.id] = [request]
             self._queue.appendleft(source)
@@ -276,9 +279,13 @@ class Coordinator:
         self.notify(entry, fresh)
 
     def _keep(self, outcome: Outcome) -> None:
-        """Record an outcome and go on with the coroutines that waited for it."""
-        if outcome.result["status"] == "data_changed":
-            raise DataError(str(outcome.result["reason"]))
+        """Record an outcome and go on with the coroutines that waited for it.
+
+        Raises:
+            DataError: the data changed.
+            ResultsError: the weights of a source run cannot be written.
+        """
+        check_recordable(outcome.result)
         self.check(outcome.environment)
         if outcome.id in self._held:
             self._keep_source(outcome)

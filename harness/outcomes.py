@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from harness.errors import DataError, ResultsError
 
 NOT_APPLICABLE = "not_applicable"
 """Status of a run whose strategy has no meaning on the model; the reason says why."""
+DATA_CHANGED = "data_changed"
+"""Status of a run that found other data than it was planned with; never recorded."""
+UNWRITABLE = "unwritable"
+"""Status of a run that could not write its weights into the results folder; never recorded."""
 SOURCE_FAILED = "source_failed"
 """How the reason of a crashed run begins whose source run failed."""
 
@@ -18,3 +25,16 @@ def source_failed(status: Any, reason: Any) -> bool:
 def set_aside(status: Any, reason: Any) -> bool:
     """Whether the run says nothing of its arm, so that it has no value, not even that of a failure."""
     return status == NOT_APPLICABLE or source_failed(status, reason)
+
+
+def check_recordable(result: Mapping[str, Any]) -> None:
+    """Nothing, where the result is one of the run and not of the place that it was done in.
+
+    Raises:
+        DataError: the data are not what they were when the run was planned.
+        ResultsError: the weights cannot be written.
+    """
+    if result["status"] == DATA_CHANGED:
+        raise DataError(str(result["reason"]))
+    if result["status"] == UNWRITABLE:
+        raise ResultsError(str(result["reason"]))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import DataError
 from harness.execute import Evaluator, Job
+from harness.outcomes import check_recordable
 from harness.plan import Plan
 from harness.spec import canonical, digest
 from harness.store import Record, Store, make_record
@@ -48,8 +48,7 @@ def repeat(
             under_way += 1
         for outcome in executor.wait(0.1):
             under_way -= 1
-            if outcome.result["status"] == "data_changed":
-                raise DataError(str(outcome.result["reason"]))
+            check_recordable(outcome.result)
             check(outcome.environment)
             facts = {"environment": outcome.environment, "observed": outcome.observed}
             made.append(make_record(payloads[outcome.id], outcome.result, **facts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from harness.errors import ResultsError
 from harness.plan import Plan, Request
 from harness.store import Record, Store, write_atomically
@@ -60,9 +62,19 @@ class Sources:
                 self.store.write(record)
                 return
 
-    def put_away(self, request: Request) -> None:
-        """Move the record, and what is left of its weights, to quarantine: the run counts as never done."""
-        self.store.put_away(request.spec.id, "its weights are missing or altered")
+    def put_away(self, request: Request) -> str:
+        """Move the record, and what is left of its weights, to quarantine: the run counts as never done; what to say.
+
+        Raises:
+            ResultsError: they cannot be moved.
+        """
+        run_id = request.spec.id
+        found = "altered" if os.path.lexists(self.store.weights(run_id)) else "missing"
+        self.store.put_away(run_id, f"its weights are {found}")
+        return (
+            f"weights of source run {run_id[:12]} are {found}: what is left of it moved to "
+            f"{self.store.folder / 'quarantine'}; it is done again"
+        )
 
     def _is_good(self, store: Store, request: Request) -> bool:
         record, path = store.read(request.spec.id), store.weights(request.spec.id)

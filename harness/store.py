@@ -33,10 +33,19 @@ LARGEST = 4 * 2**20
 _TEMPORARY = re.compile(r"\..+\.([0-9]+)\.[0-9a-f]{8}\.tmp")
 _RECORD_BYTES, _REPORT_BYTES = 16 * 2**10, 16 * 2**20
 """What a run takes at least, with its rows in the tables; what tables and report take besides."""
+_WRITTEN = ("checkpoints", "logs", "report", "runs", "studies", "tables", "weights")
+"""Folders that runs, and what is made of them, are written into."""
 _MOMENT_SECONDS = 1.0
 _ABANDONED_SECONDS = 2 * 86400.0
 """After which nobody is still at a temporary file, on whatever host; a download is given a day."""
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)
+_PLACE_ERRORS = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG), ""),
+    errno.ENOENT: "no folder can be made there",
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file is where a folder must be"),
+    errno.EISDIR: "a folder is in its place",
+}
+"""What is wrong with the place and not with the disk, where the system's own words do not say it well."""
 
 
 def write_atomically(path: Path, data: bytes | Iterable[bytes], *, durable: bool = True) -> None:
@@ -45,7 +54,7 @@ def write_atomically(path: Path, data: bytes | Iterable[bytes], *, durable: bool
     Of data that come piece by piece nothing is kept if a piece cannot be had.
 
     Raises:
-        ResultsError: the disk is full, read-only or broken.
+        ResultsError: the disk is full, read-only or broken, or no file may be made there.
     """
     pieces, size = ([data], len(data)) if isinstance(data, bytes) else (data, 0)
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -112,12 +121,19 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _explain(error: OSError, path: Path, needed: int) -> NoReturn:
-    if error.errno not in _DISK_ERRORS:
+    number = error.errno or 0
+    if number in _PLACE_ERRORS:
+        words = _PLACE_ERRORS[number] or os.strerror(number)
+        raise ResultsError(
+            f"cannot write {path}: {words}; finished runs are kept, the same command goes on when that is mended "
+            "(or name another folder with --results)"
+        ) from error
+    if number not in _DISK_ERRORS:
         raise error
     free = _free(path.parent)
     room = "" if free is None else f" ({free:,} bytes free, {needed:,} needed)"
     raise ResultsError(
-        f"cannot write {path}: {os.strerror(error.errno or 0)}{room}; finished runs are kept, the same command goes on"
+        f"cannot write {path}: {os.strerror(number)}{room}; finished runs are kept, the same command goes on"
     ) from error
 
 
@@ -264,6 +280,16 @@ class Store:
                 f"too little room for {runs} runs in {self.folder}: {free:,} bytes free, about {needed:,} needed; "
                 "make room, or choose another disk with --results"
             )
+
+    def require_writable(self) -> None:
+        """Refuse to begin runs where their records, weights or logs could not be written.
+
+        Raises:
+            ResultsError: the folder that this user may not write into.
+        """
+        for folder in (self.folder, *(self.folder / name for name in _WRITTEN)):
+            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                _explain(PermissionError(errno.EACCES, ""), folder, 0)
 
     @contextlib.contextmanager
     def lock(self, suite: str) -> Iterator[str | None]:

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from harness.coordinator import Coordinator
-from harness.errors import DataError
+from harness.errors import DataError, ResultsError
 from harness.store import Store
 from tests.small import Answering, a_plan, failed, ok, share
 
@@ -300,6 +300,13 @@ def test_data_that_changed_stop_the_walk_and_leave_no_record(tmp_path):
     plan = a_plan(tmp_path)
     with pytest.raises(DataError, match="the train split changed"):
         walk(plan, tmp_path / "r", Answering(lambda payload: failed("data_changed", "the train split changed")))
+    assert list(Store(tmp_path / "r").ids()) == []
+
+
+def test_weights_that_cannot_be_written_stop_the_walk_and_leave_no_record(tmp_path):
+    plan = a_plan(tmp_path)
+    with pytest.raises(ResultsError, match="cannot write weights/a"):
+        walk(plan, tmp_path / "r", Answering(lambda payload: failed("unwritable", "cannot write weights/a")))
     assert list(Store(tmp_path / "r").ids()) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness.errors import ResultsError
 from harness.hookspecs import Splits
+from harness.store import Store
 from harness.train.division import Subset, divide
 
 MOVED: dict[str, Any] = {
@@ -189,6 +192,44 @@ def test_an_executor_that_leaves_weights_elsewhere_is_stopped_at_the_first_and_n
     assert f"{RUNS} of {RUNS} ok" in again.err
 
 
+def test_weights_that_cannot_be_written_are_no_result_of_their_run(moved, monkeypatch):
+    folder = moved.folder / "results" / "suite"
+    place = folder / "weights"
+    require_writable = Store.require_writable
+
+    def spoil(store):
+        require_writable(store)
+        place.write_text("in the way")
+
+    monkeypatch.setattr(Store, "require_writable", spoil)
+    said = moved.run("run", "suite.toml")
+    assert (said.code, said.out) == (4, ""), said.err
+    last = said.err.splitlines()[-1]
+    assert re.match(
+        r"error: cannot write /\S+/weights/\S+: a file is where a folder must be; .* same command goes on", last
+    )
+    assert records(folder) == {}
+    monkeypatch.undo()
+    monkeypatch.chdir(moved.folder)
+    place.unlink()
+    again = moved.run("run", "suite.toml")
+    assert again.code == 0, again.err
+    assert f"{RUNS} runs done" in again.err
+
+
+def test_a_full_disk_under_weights_is_no_result_of_their_run(moved, monkeypatch):
+    from harness.strategies import weights
+
+    def full(path, data):
+        raise ResultsError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(weights, "write_atomically", full)
+    said = moved.run("run", "suite.toml")
+    assert (said.code, said.out) == (4, ""), said.err
+    assert "No space left on device" in said.err
+    assert records(moved.folder / "results" / "suite") == {}
+
+
 def test_a_new_arm_computes_no_source_again(ran):
     folder = ran.folder / "results" / "suite"
     before = {id: record["sha256"] for id, record in records(folder).items()}
@@ -221,7 +262,13 @@ def test_weights_that_are_gone_are_made_again_when_something_needs_them(ran, dam
     assert said.code == 0, said.err
     assert "7 runs done" in said.err
     assert path.read_bytes() == whole
-    assert "missing or altered" in "".join(p.read_text() for p in (folder / "quarantine").glob(f"{id}*.reason"))
+    found = {"remove": "missing", "alter": "altered"}[damage]
+    assert [p.read_text() for p in (folder / "quarantine").glob(f"{id}*.reason")] == [f"its weights are {found}\n"]
+    (told,) = (line for line in said.err.splitlines() if line.startswith("weights of source run"))
+    assert told == (
+        f"weights of source run {id[:12]} are {found}: what is left of it moved to results/suite/quarantine; "
+        "it is done again"
+    )
 
 
 def test_what_starts_from_a_failed_source_is_crashed_with_the_reason(moved):

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -200,6 +201,27 @@ def test_every_way_a_disk_refuses_is_one_message_with_the_path(tmp_path, monkeyp
     with pytest.raises(ResultsError, match=f"cannot write .*kept.json: {os.strerror(number)}.*bytes free"):
         write_atomically(tmp_path / "kept.json", b"new")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_place_where_no_file_can_be_is_told_with_the_way_out(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    for path in (tmp_path / "taken" / "kept.json", tmp_path / "taken" / "deep" / "kept.json"):
+        with pytest.raises(
+            ResultsError, match=r"cannot write .*kept.json: a file is where a folder must be; .*--results"
+        ):
+            write_atomically(path, b"new")
+    with pytest.raises(ResultsError, match=r"cannot write /proc/nope/a.json: no folder can be made there"):
+        write_atomically(Path("/proc/nope/a.json"), b"new")
+
+
+def test_a_folder_that_may_not_be_written_into_is_refused_before_anything_runs(store, monkeypatch):
+    store.write(a_record())
+    store.weights("a").parent.mkdir()
+    store.require_writable()
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: allowed(path, mode) and Path(path).name != "weights")
+    with pytest.raises(ResultsError, match=r"cannot write .*weights: Permission denied; finished runs are kept"):
+        store.require_writable()
 
 
 def test_a_link_in_place_of_a_record_is_not_followed(store, tmp_path):

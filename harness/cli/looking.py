@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.output import (
+    RERUN_FAILED,
     clean,
     counts_text,
     download_option,
@@ -162,6 +163,8 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
         trial = "" if label.trial is None else f", trial {label.trial}"
         where = f"{label.arm}, replicate {label.replicate}{trial}"
         click.echo(clean(f"failed: {where}: {result['status']}: {result['reason']}"))
+    if failed:
+        click.echo(RERUN_FAILED)
     for run_id, reason in opened.store.damaged.items():
         click.echo(clean(f"damaged record {run_id[:12]} counts as missing: {reason}"))
 

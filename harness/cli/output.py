@@ -77,6 +77,11 @@ def counts_text(counts: dict[str, int]) -> str:
     return f"{counts['ok']} of {counts['planned']} ok, {pruned}{counts['failed']} failed, {counts['missing']} missing"
 
 
+RERUN_FAILED = (
+    "failed runs are not done again by themselves; where the reason is mended, 'run' with --rerun failed does"
+)
+
+
 def seconds_text(seconds: float) -> str:
     """Seconds with a decimal where that matters: 0.3 s, 45 s, 3 min 20 s."""
     from harness.progress import duration

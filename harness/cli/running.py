@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import counts_text, download_option, options, say, suite_command
+from harness.cli.output import RERUN_FAILED, counts_text, download_option, options, say, suite_command
 
 if TYPE_CHECKING:
     from harness.coordinator import Entry, Walk
@@ -79,6 +79,8 @@ def run(
     counts = walk.counts(plan)
     done = f"{walk.computed} runs done in {duration(seconds)}" if walk.computed else "nothing to run"
     say(f"{done}: {counts_text(counts)}", quiet=quiet)
+    if counts["failed"]:
+        say(RERUN_FAILED, quiet=quiet)
     click.echo(headline)
     click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
     sys.exit(SOME_FAILED if counts["failed"] or not reproducible else DONE)
@@ -178,6 +180,7 @@ class _Work:
 
         plan, store, counts = self.plan, self.opened.store, self.known.counts(self.plan)
         store.require_space(counts["missing"])
+        store.require_writable()
         expected = expected_seconds(plan, plans.prices(plan), counts)
         found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
         say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=self.quiet)
@@ -186,7 +189,8 @@ class _Work:
             self._executor(store.folder) as executor,
             progress.shown(plan, expected_seconds=expected, quiet=self.quiet) as add,
         ):
-            walk = Coordinator(plan, store, executor=executor, notify=add, check=self.environments.check).run()
+            told = {"notify": add, "check": self.environments.check, "say": say}
+            walk = Coordinator(plan, store, executor=executor, **told).run()
         if not (store.folder / sessions.PLAN).exists():
             raise ResultsError(f"{store.folder} was removed while its runs were done; the same command starts again")
         return walk, time.monotonic() - begun

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from harness.errors import DataError
+from harness.errors import DataError, ResultsError
 from harness.execute import LOOK, Job, Outcome
 from harness.hookspecs import NotApplicable, Splits
+from harness.outcomes import DATA_CHANGED, UNWRITABLE
 from harness.published import DamagedWeights
 from harness.registry.catalog import Origin
 from harness.spec import canonical
@@ -154,7 +155,9 @@ def _failure_of(error: Exception) -> dict[str, Any]:
     if isinstance(error, DamagedWeights):
         return failure("crashed", f"source_failed: {error}")
     if isinstance(error, DataError):
-        return failure("data_changed", str(error))
+        return failure(DATA_CHANGED, str(error))
+    if isinstance(error, ResultsError):
+        return failure(UNWRITABLE, str(error))
     if isinstance(error, returned.BadOutput):
         return failure("bad_output", str(error))
     if isinstance(error, Inapplicable):

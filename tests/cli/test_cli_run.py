@@ -105,6 +105,8 @@ def test_failed_runs_give_exit_code_1_and_status_tells_why(look):
     status = look.run("status", *words)
     assert status.code == 0
     assert "failed: broken, replicate 1: error: RuntimeError: no such luck<U+001B>[31m\n" in status.out
+    assert "--rerun failed" in status.out.splitlines()[-1]
+    assert "--rerun failed" in again.err.splitlines()[-1]
     failed = look.run("status", *words, "--json").json()["failed"]
     assert [(row["arm"], row["replicate"], row["status"]) for row in failed] == [("broken", r, "error") for r in (0, 1)]
     assert look.run("plan", *words).code == 0
