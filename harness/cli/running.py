@@ -189,7 +189,7 @@ class _Work:
             self._executor(store.folder) as executor,
             progress.shown(plan, expected_seconds=expected, quiet=self.quiet) as add,
         ):
-            told = {"notify": add, "check": self.environments.check, "say": say}
+            told: dict[str, Any] = {"notify": add, "check": self.environments.check, "say": say}
             walk = Coordinator(plan, store, executor=executor, **told).run()
         if not (store.folder / sessions.PLAN).exists():
             raise ResultsError(f"{store.folder} was removed while its runs were done; the same command starts again")
