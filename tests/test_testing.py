@@ -602,6 +602,21 @@ def test_a_data_set_with_a_defect_is_refused(part, rule, found):
     refused(part, rule, found)
 
 
+def test_what_a_library_draws_when_it_is_first_imported_is_not_the_data_sets_doing():
+    imported = []
+
+    def load(root):
+        if not imported:
+            imported.append(random.random() + np.random.rand())
+        return splits()
+
+    python, numpy = random.getstate(), np.random.get_state()[1].tolist()
+    check(Dataset("planted", load=load))
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == (python, numpy)
+    drawn = Dataset("planted", load=lambda root: splits(change=lambda inputs, targets: random.random()))
+    refused(drawn, "leaves the generators of Python and NumPy alone", "another state")
+
+
 # Strategies
 
 

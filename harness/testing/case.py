@@ -79,16 +79,24 @@ class Case:
     @contextlib.contextmanager
     def examined(self, *, draws: bool = True) -> Iterator[None]:
         """Seeded, with all global state put back; changes that no part may make are refused."""
+        with self.unjudged():
+            before, python, numpy = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
+            yield
+            drawn = random.getstate() != python or repr(np.random.get_state()) != numpy
+            self.require(not drawn, "leaves the generators of Python and NumPy alone", "another state")
+            untouched = draws or torch.equal(before, torch.get_rng_state())
+            self.require(untouched, "draws nothing from torch's global generator", "another state")
+
+    @contextlib.contextmanager
+    def unjudged(self, seed: int = 0) -> Iterator[None]:
+        """Seeded, with all global state put back; process-wide settings must stay as they are, generators need not."""
         self.settings, python, numpy = _settings(), random.getstate(), np.random.get_state()
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            before = torch.get_rng_state()
+            torch.manual_seed(seed)
+            random.seed(seed)
+            np.random.seed(seed)
             try:
                 yield
-                drawn = random.getstate() != python or repr(np.random.get_state()) != repr(numpy)
-                self.require(not drawn, "leaves the generators of Python and NumPy alone", "another state")
-                untouched = draws or torch.equal(before, torch.get_rng_state())
-                self.require(untouched, "draws nothing from torch's global generator", "another state")
             finally:
                 _put_back(self.settings)
                 random.setstate(python)
