@@ -6,16 +6,15 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ResultsError
 from harness.hookspecs import domain_to_plain
 from harness.plan import Label, Plan
 from harness.registry.catalog import Origin
 from harness.spec import SCHEMA, TRAINING, digest, run_seeds
 from harness.store import Record, Store
+from harness.suite.origin import Origins
 
 if TYPE_CHECKING:
     from harness.coordinator import Walk
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 Kept = Mapping[str, Any]
 """What `plan.json` says."""
 _COMPARED = ("metric", "also", "epoch", "claim", "replicates", "untuned")
+_PARTS = ("parts.", "source.parts.")
 _COUNTED = ("problem", "arm", "tune", "final", "untuned")
 
 
@@ -35,9 +35,9 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
             "arm": s.arm,
             "values": s.values,
             "origins": {kind: str(origin) for kind, origin in s.origins.items()},
-            "plugins": {kind: origin.sha256 for kind, origin in _origins(plan, s.problem, s.arm).items()},
+            "plugins": _hashes(_origins(plan, s.problem, s.arm)),
             "space": {name: domain_to_plain(domain) for name, domain in s.space.items()},
-            **({} if s.source is None else {"source": s.source.values}),
+            **({} if s.source is None else _source(plan, s.source)),
             "data": dict(plan.facts[s.problem].fingerprints),
             "digest": digest(_template(plan, s.problem, s.arm, "final")),
         }
@@ -59,6 +59,16 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
         },
         "outside": outside,
     }
+
+
+def _source(plan: Plan, source: Origins) -> dict[str, Any]:
+    """What a setting's networks come from."""
+    data = {} if plan.source_facts is None else dict(plan.source_facts.fingerprints)
+    return {"source": source.values, "source_plugins": _hashes(source.origins), "source_data": data}
+
+
+def _hashes(origins: Mapping[str, Origin]) -> dict[str, str]:
+    return {kind: origin.sha256 for kind, origin in origins.items()}
 
 
 def _origins(plan: Plan, problem: str, arm: str) -> dict[str, Origin]:
@@ -95,7 +105,10 @@ class Outside:
     cause: str
     """`data`, `training`, `plugin` or `suite`."""
     differs: Mapping[str, tuple[Any, Any]]
-    """Leaves of the spec that differ from the nearest setting of the plan: recorded and now."""
+    """Leaves of the spec that differ from the nearest setting of the plan: recorded and now.
+
+    Names begin with `source.` where they are of the run that its weights come from, which fell out itself.
+    """
     nearest: tuple[str, str]
     """Problem and arm of that setting."""
 
@@ -110,10 +123,44 @@ def outside(plan: Plan, store: Store, walk: Walk) -> list[Outside]:
         for phase in ("tune", "final")
     }
     unfinished = _unfinished(plan, walk) if unused else set()
-    return [found for record in unused if (found := _outside(plan, record, templates, unfinished)) is not None]
+    fell = _Fallen(plan, store)
+    return [found for record in unused if (found := _outside(plan, record, templates, unfinished, fell)) is not None]
 
 
-def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -> Outside | None:
+class _Fallen:
+    """In what source runs that the plan no longer has differ from those that it has."""
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._ids, self._store = plan.source_ids, store
+        every = (_comparable(request.spec.payload, ()) for request in plan.sources().values())
+        self._now = {digest(leaves): leaves for leaves in every}
+        self._known: dict[str, dict[str, tuple[Any, Any]]] = {}
+
+    def differences(self, run_id: str | None) -> Mapping[str, tuple[Any, Any]]:
+        """Leaves that differ from the nearest source run of the plan; nothing for one that it still has."""
+        if run_id is None or run_id in self._ids:
+            return {}
+        if run_id not in self._known:
+            self._known[run_id] = self._differences(run_id)
+        return self._known[run_id]
+
+    def _differences(self, run_id: str) -> dict[str, tuple[Any, Any]]:
+        record = self._store.read(run_id)
+        if record is None or not self._now:
+            return {"source.run": (run_id, None)}
+        had = _comparable(record["spec"], ())
+        found = [_differing(had, now) for now in self._now.values()]
+        nearest = min(found, key=len)
+        # Seeds alone: another checkpoint of the same source.
+        return {f"source.{name}": pair for name, pair in nearest.items()} or {"source.run": (run_id, None)}
+
+
+def _differing(had: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    names = sorted(had.keys() | now.keys())
+    return {name: (had.get(name), now.get(name)) for name in names if had.get(name) != now.get(name)}
+
+
+def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any], fell: _Fallen) -> Outside | None:
     spec = record["spec"]
     if spec["phase"] == "source":
         return None  # of an earlier [source]; what started from it is outside too, and said
@@ -122,10 +169,7 @@ def _outside(plan: Plan, record: Record, templates: Any, unfinished: set[Any]) -
         if phase != spec["phase"]:
             continue
         had = _comparable(spec, plan.settings[problem, arm].space)
-        names = sorted(had.keys() | template.keys())
-        differs = {n: (had.get(n), template.get(n)) for n in names if had.get(n) != template.get(n)}
-        if (started := spec.get("source", {}).get("run")) is not None and started not in plan.source_ids:
-            differs["source.run"] = (started, None)
+        differs = {**_differing(had, template), **fell.differences(spec.get("source", {}).get("run"))}
         if not differs and (problem, arm, spec["seeds"]["split"]) in unfinished:
             return None
         found.append(Outside(record, _cause(differs), differs, (problem, arm)))
@@ -148,7 +192,9 @@ def _unfinished(plan: Plan, walk: Walk) -> set[tuple[str, str, int]]:
     return found
 
 
-def _cause(differs: Mapping[str, Any]) -> str:
+def _cause(differs: Mapping[str, tuple[Any, Any]]) -> str:
+    """What a change of the source is called is called the same."""
+    differs = {name.removeprefix("source."): pair for name, pair in differs.items()}
     names = set(differs)
     if any(name.startswith("metrics.") or (name.startswith("problem.") and name.endswith(".use")) for name in names):
         return "suite"
@@ -175,25 +221,36 @@ def _plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def refusal(found: Sequence[Outside], folder: Path) -> str | None:
+def refusal(found: Sequence[Outside], store: Store) -> str | None:
     """Why `run` must not go on by itself: data or training changed under the records."""
     data = [one for one in found if one.cause == "data"]
     training = [one for one in found if one.cause == "training"]
     way = "go on with --rerun changed: it puts them into quarantine and does those runs again"
     if data:
         name, (before, now) = next(iter(data[0].differs.items()))
-        dataset = data[0].record["spec"]["problem"]["dataset"]["use"]
         return (
-            f"the data set '{dataset}' changed since {_runs(len(data))} in {folder} were recorded: its "
-            f"{name.removeprefix('data.')} split was {before[:12]}, it is {now[:12]}; put the old data back, or {way}"
+            f"the data set {_dataset(data[0], name, store)} changed since {_runs(len(data))} in {store.folder} were "
+            f"recorded: its {name.rpartition('.')[2]} split was {before[:12]}, it is {now[:12]}; put the old data "
+            f"back, or {way}"
         )
     if training:
         name, (before, now) = next(iter(training[0].differs.items()))
         return (
-            f"{_runs(len(training))} in {folder} were recorded with {name} version {before}, this harness has {now}: "
+            f"{_runs(len(training))} in {store.folder} were recorded with {name} version {before}, this harness has "
+            f"{now}: "
             f"results are not comparable; use the older harness, or {way}"
         )
     return None
+
+
+def _dataset(one: Outside, name: str, store: Store) -> str:
+    """The data set whose split it is: that of the run, or that of the source run which its weights come from."""
+    spec = one.record["spec"]
+    if not name.startswith("source."):
+        return f"'{spec['problem']['dataset']['use']}'"
+    source = store.read(spec["source"]["run"])
+    assert source is not None
+    return f"'{source['spec']['problem']['dataset']['use']}' of [source]"
 
 
 def notices(found: Sequence[Outside], kept: Kept | None, plan: Plan) -> list[str]:
@@ -218,18 +275,23 @@ def _was_current(one: Outside, kept: Kept | None) -> bool:
     settings = {(s["problem"], s["arm"]): s for s in (kept or {}).get("settings", ())}
     if one.nearest not in settings:
         return True
-    hashes = settings[one.nearest].get("plugins", {})
-    before = {name.split(".")[1]: old for name, (old, _) in one.differs.items() if name.endswith(".sha256")}
-    return all(hashes.get(kind) == old for kind, old in before.items())
+    kept_hashes = settings[one.nearest]
+    before = {name.removesuffix(".sha256"): old for name, (old, _) in one.differs.items() if name.endswith(".sha256")}
+    hashes = {f"parts.{kind}": old for kind, old in kept_hashes.get("plugins", {}).items()}
+    hashes |= {f"source.parts.{kind}": old for kind, old in kept_hashes.get("source_plugins", {}).items()}
+    return all(hashes.get(part, hashes.get(part.removeprefix("source."))) == old for part, old in before.items())
 
 
 def _file(plan: Plan, one: Outside) -> str:
     """The source of a part that changed, as short as it can be said."""
-    changed = (name for name, pair in one.differs.items() if name.startswith("parts.") and None not in pair)
-    kind = min(changed).removeprefix("parts.").rpartition(".")[0]
-    origin = _origins(plan, *one.nearest).get(kind)
+    own = {f"parts.{kind}": origin for kind, origin in _origins(plan, *one.nearest).items()}
+    source = plan.settings[one.nearest].source
+    own |= {f"source.parts.{kind}": origin for kind, origin in (source.origins if source else {}).items()}
+    changed = (name for name, pair in one.differs.items() if name.startswith(_PARTS) and None not in pair)
+    part = min(changed).rpartition(".")[0]
+    origin = own.get(part) or own.get(part.removeprefix("source."))
     if origin is None:
-        return kind
+        return part.rpartition("parts.")[2]
     path = Path(origin.file)
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
@@ -262,58 +324,3 @@ def _show(value: Any) -> str:
 
 def _runs(count: int) -> str:
     return f"{count} finished run{'s' if count != 1 else ''}"
-
-
-class Environments:
-    """The numeric environments that records were made in, so that another one is not mixed in unasked."""
-
-    def __init__(self, walk: Walk, *, mixed: bool = False) -> None:
-        self._mixed = mixed
-        self._known: list[dict[str, Any]] = []
-        for entry in walk.entries:
-            self._add((entry.record or {}).get("environment", {}))
-
-    def _add(self, environment: Mapping[str, Any]) -> None:
-        numeric = _numeric(environment)
-        if numeric and numeric not in self._known:
-            self._known.append(numeric)
-
-    def check_installed(self) -> None:
-        """Refuse another torch than the records', as far as that can be told without importing it.
-
-        Raises:
-            ResultsError: both versions.
-        """
-        try:
-            here = metadata.version("torch")
-        except metadata.PackageNotFoundError:
-            return
-        known = {str(one["torch"]) for one in self._known if "torch" in one}
-        if known and here.partition("+")[0] not in {one.partition("+")[0] for one in known}:
-            self._refuse(f"torch {', '.join(sorted(known))}", f"torch {here}")
-
-    def check(self, environment: Mapping[str, Any]) -> None:
-        """Take note of where a run was made, before it is recorded.
-
-        Raises:
-            ResultsError: it is no environment of the records.
-        """
-        here = _numeric(environment)
-        if here and self._known and here not in self._known:
-            last = self._known[-1]
-            names = [name for name in sorted(last.keys() | here.keys()) if last.get(name) != here.get(name)]
-            self._refuse(*(", ".join(f"{name} {one.get(name)}" for name in names) for one in (last, here)))
-        self._add(environment)
-
-    def _refuse(self, recorded: str, here: str) -> None:
-        if not self._mixed:
-            raise ResultsError(
-                f"the records were made with {recorded}, here it is {here}: numbers may differ between them; go back "
-                "to the recorded one, choose another --results folder, or go on with --allow-mixed-environment, which "
-                "the report will say"
-            )
-
-
-def _numeric(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What numbers depend on besides the spec; the number of threads is in the spec."""
-    return {name: value for name, value in environment.items() if name != "threads"}

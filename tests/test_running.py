@@ -321,7 +321,7 @@ def test_data_that_changed_under_the_records_stop_the_run(project, tmp_path):
     work._loaded.clear()
     result = project.run("run", "suite.toml")
     assert result.code == 4
-    assert "the train split changed" in result.err
+    assert "the train split of 'clouds' changed" in result.err
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])

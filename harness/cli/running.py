@@ -122,7 +122,7 @@ def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Wa
     found = going_on.outside(plan, store, walk)
     stale = [one for one in found if one.cause in ("data", "training")]
     if stale and rerun != "changed":
-        raise ResultsError(going_on.refusal(found, store.folder))
+        raise ResultsError(going_on.refusal(found, store))
     for one in stale:
         store.put_away(one.record["id"], f"--rerun changed: {one.cause} changed: {dict(one.differs)}")
     if stale:
@@ -142,7 +142,7 @@ class _Work:
     """Having runs done: those that are missing, and some again."""
 
     def __init__(self, opened: Session, plan: Plan, known: Walk, *, mixed: bool, quiet: bool) -> None:
-        from harness.going_on import Environments
+        from harness.environments import Environments
 
         self.opened, self.plan, self.known, self.quiet = opened, plan, known, quiet
         self.environments = Environments(known, mixed=mixed)
@@ -223,7 +223,8 @@ class _Work:
 
 def _recorded_environment(walk: Walk) -> dict[str, Any] | None:
     """What the recorded runs' numbers depend on besides their specs; None unless it is one and the same for all."""
-    found = {json.dumps(e.record["environment"], sort_keys=True) for e in walk.entries if e.record}
+    records = [entry.record for entry in (*walk.sources, *walk.entries) if entry.record]
+    found = {json.dumps(record["environment"], sort_keys=True) for record in records}
     found.discard("{}")  # of a run that ended without a word
     return dict(json.loads(found.pop())) if len(found) == 1 else None
 

@@ -111,7 +111,8 @@ def _dataset(payload: Mapping[str, Any], origins: Mapping[str, Origin], root: st
     splits, fingerprints = dataset(payload["problem"]["dataset"], origins["dataset"], root)
     for split, expected in payload["data"].items():
         if fingerprints[split] != expected:
-            raise DataError(f"the {split} split changed: it was {expected[:12]}, it is {fingerprints[split][:12]}")
+            name, found = payload["problem"]["dataset"]["use"], fingerprints[split]
+            raise DataError(f"the {split} split of '{name}' changed: it was {expected[:12]}, it is {found[:12]}")
     return splits
 
 

@@ -632,7 +632,7 @@ def test_data_other_than_the_specs_are_refused(job):
     other = Job(one.id, {**one.payload, "data": {"train": "00" * 32}}, one.origins, one.root, one.device)
     (outcome,) = serially(other)
     assert outcome.result["status"] == "data_changed"
-    assert "the train split changed: it was 000000000000, it is " in outcome.result["reason"]
+    assert "the train split of 'clouds' changed: it was 000000000000, it is " in outcome.result["reason"]
 
 
 @pytest.mark.parametrize("action", ["", "raise", "threads", "dtype", "determinism", "reseed"])
