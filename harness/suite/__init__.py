@@ -11,7 +11,7 @@ from harness import names, toml
 from harness.diagnostics import Mistake, MistakesError, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.registry.catalog import Catalog, Origin, PartInfo
-from harness.suite import checks, labels, origin, schema, tables
+from harness.suite import checks, idle, labels, origin, schema, tables
 from harness.suite.arms import Variant, Variants, expand
 from harness.suite.claims import Claim, read_claims
 from harness.suite.origin import Origins, SuiteSource
@@ -187,6 +187,7 @@ def _read(reading: Reading, path: FilePath) -> Suite | None:
     settings = _settings(reading, variants, parts, space) if variants else []
     if settings and variants and variants.complete and len(settings) == len(variants.problems) * len(variants.arms):
         space.check_used()
+        _check_idle(reading, variants, parts, settings)
     checks.check(reading, variants, [setting.values for setting in settings])
     checks.check_exact(reading, [setting.values for setting in settings if setting.exact])
     if metric is not None:
@@ -259,6 +260,18 @@ def _check_parts(reading: Reading, parts: Parts) -> None:
         arms = reading.source.at(("arm",))
         for index in range(len(arms)) if isinstance(arms, list) else ():
             parts.check(kind, ("arm", index, kind))
+
+
+def _check_idle(reading: Reading, variants: Variants, parts: Parts, settings: Sequence[Setting]) -> None:
+    layers = {
+        kind: [_layers(reading, kind, problem, arm) for problem in variants.problems for arm in variants.arms]
+        for kind in schema.PART_KEYS
+    }
+    idle.check_taken(reading, parts, layers)
+    by_arm: dict[str, list[Setting]] = {}
+    for setting in settings:
+        by_arm.setdefault(setting.arm, []).append(setting)
+    idle.check_apart(reading, variants, by_arm)
 
 
 def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) -> list[Setting]:

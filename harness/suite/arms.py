@@ -95,7 +95,7 @@ def _axes(reading: Reading, table: str) -> dict[str, list[Path]]:
 def _differing(reading: Reading, paths: list[Path]) -> list[Path]:
     first: dict[Any, Path] = {}
     for path in paths:
-        same = first.setdefault(_comparable(reading.source.at(path)), path)
+        same = first.setdefault(comparable(reading.source.at(path)), path)
         if same is not path:
             value = _text(reading, path)
             positions = f"(positions {int(same[-1]) + 1}, {int(path[-1]) + 1})"
@@ -105,12 +105,12 @@ def _differing(reading: Reading, paths: list[Path]) -> list[Path]:
     return list(first.values())
 
 
-def _comparable(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """Equal for values that mean the same: 1 and 1.0, tables in any order; apart for true and 1."""
     if isinstance(value, dict):
-        return frozenset((key, _comparable(item)) for key, item in value.items())
+        return frozenset((key, comparable(item)) for key, item in value.items())
     if isinstance(value, list):
-        return tuple(_comparable(item) for item in value)
+        return tuple(comparable(item) for item in value)
     return type(value) is bool, value
 
 

@@ -18,6 +18,8 @@ from harness.toml.scan import Path
 SOURCE: Path = ("source",)
 REPEATS = 3
 """Label subsets that a trial is scored on where the suite says nothing: nothing is tuned to one draw of images."""
+INHERITED = ("loss", "optimizer", "schedule")
+"""Parts beside the model that are the problem's where [source] names none."""
 _TRAINING_KEYS = ("dataset", "loss", "optimizer", "schedule", "train_examples", "epochs", "steps", "batch_size")
 
 
@@ -48,6 +50,11 @@ def asked(reading: Reading) -> bool:
     return isinstance(reading.source.at(SOURCE), dict)
 
 
+def trained(reading: Reading) -> bool:
+    """Whether the source is trained, and no published weights."""
+    return asked(reading) and reading.source.at((*SOURCE, "weights")) is MISSING
+
+
 def read(reading: Reading, replicates: int) -> SuiteSource | None:
     """[source] as a whole; None where the suite has none."""
     if not asked(reading):
@@ -72,7 +79,7 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
             return None
         return Origins({"model": {"use": chosen.use, **chosen.values}})
     layers["dataset"] = _there(reading, (*SOURCE, "dataset"))
-    for kind in ("loss", "optimizer", "schedule"):
+    for kind in INHERITED:
         layers[kind] = _there(reading, ("problem", kind), (*SOURCE, kind))
     if not layers["dataset"]:
         return None
