@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import annotated_types
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticCustomError, core_schema
 
 from harness.toml.scan import Path
@@ -395,6 +395,20 @@ def tables() -> list[Path]:
 def allowed(path: Path) -> str:
     """What may stand at a path, in words: a range, the words to choose from, or a type."""
     return _in_words(*_declared(path))
+
+
+def takes(path: Path, value: Any) -> bool:
+    """Whether the value may stand at the path, as far as it is declared."""
+    kind, constraints = _declared(path)
+    if kind is None:
+        return False
+    annotated: Any = Annotated
+    declared = annotated[(kind, *constraints)] if constraints else kind
+    try:
+        TypeAdapter(declared).validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True
 
 
 def _declared(path: Path) -> tuple[Any, tuple[Any, ...]]:

@@ -72,11 +72,13 @@ def _cure(reading: Reading, path: Path) -> str:
     if path in _HINTS or path[-1:] == ("include",):
         return _HINTS.get(path, _HINTS[("include",)])
     owners = [other for other in schema.tables() if key in schema.keys_of(other)]
+    if _is_meant(reading, path, own := nearest(key, schema.keys_of(table)), owners):
+        return f"did you mean '{own}'?"
     if owners and key not in schema.keys_of(()):
         return f"'{key}' belongs in {_head(owners[0])}"
     homes = {name: other for other in reversed(schema.tables()) for name in schema.keys_of(other)}
     near = nearest(key, homes)
-    if (own := nearest(key, schema.keys_of(table))) and near in schema.keys_of(table):
+    if own and near in schema.keys_of(table):
         return f"did you mean '{own}'?"
     if owners:
         return f"'{key}' belongs at the top of the file, before the first table"
@@ -85,6 +87,14 @@ def _cure(reading: Reading, path: Path) -> str:
         part = next((part for part in kinds if part.kind == "optimizer"), kinds[0])
         return f'an option goes into its part: {part.kind} = {{use = "{part.name}", {key} = ...}}'
     return f"did you mean '{near}' in {_head(homes[near])}?" if near and homes[near] else ""
+
+
+def _is_meant(reading: Reading, path: Path, own: str | None, owners: list[Path]) -> bool:
+    """Whether the value can be that of the table's own near key, and of no table that has the key itself."""
+    value, key = reading.source.at(path), str(path[-1])
+    if own is None or not schema.takes((*path[:-1], own), value):
+        return False
+    return not any(schema.takes((*owner, key), value) for owner in owners)
 
 
 def _head(table: Path) -> str:
@@ -125,8 +135,17 @@ def _right_type(reading: Reading, path: Path, due: str) -> str:
     if isinstance(value, list | dict) or len(written) > 40:
         return ""
     if due == "a list":
-        return f"write {path[-1]} = [{written}]"
+        return _as_list(reading, path)
     return f'strings need quotes: "{written}"' if due == "text" else ""
+
+
+def _as_list(reading: Reading, path: Path) -> str:
+    """The value in brackets; of a list in place of a list of lists the whole, where that makes one of its items."""
+    if isinstance(path[-1], str):
+        return f"write {path[-1]} = [{reading.source.written(path)}]"
+    outer = path[:-1]
+    whole = schema.takes(outer, [reading.source.at(outer)])
+    return f"write {outer[-1]} = [{reading.source.written(outer)}]" if whole else ""
 
 
 def _wrong_value(reading: Reading, path: Path) -> None:

@@ -210,3 +210,26 @@ def test_c4_a_mistake_on_the_command_line_is_shown_there(tmp_path: Path, overrid
 def test_a_conflict_of_file_and_command_line_shows_both(tmp_path: Path) -> None:
     found = mistake(tmp_path, GOOD, "problem.steps=10")
     assert [place.source for place in found.places] == ["--set #1", str(tmp_path / "suite.toml")]
+
+
+def test_a_pair_in_place_of_a_list_of_pairs_is_put_into_one(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, good("margin = 0.002", 'nested = ["sgd", "momentum"]'))
+    assert {one.help for one in found} == {'write nested = [["sgd", "momentum"]]'}
+    (mixed,) = mistakes(tmp_path, good("margin = 0.002", 'nested = [["sgd", "momentum"], "adam"]'))
+    assert (mixed.help, mixed.allowed) == ("", "list of 2: text")
+
+
+@pytest.mark.parametrize(
+    ("value", "help"),
+    [
+        ("1", "did you mean 'epochs'?"),
+        ('"last"', "'epoch' belongs in [compare]"),
+        ("0", "'epoch' belongs in [compare]"),
+    ],
+)
+def test_of_the_near_key_and_the_same_key_elsewhere_the_one_is_meant_that_takes_the_value(
+    tmp_path: Path, value: str, help: str
+) -> None:
+    text = good("[problem]", f'[source]\ndataset = "mnist"\nepoch = {value}\n[problem]')
+    found = next(one for one in mistakes(tmp_path, text) if one.code == "unknown-key")
+    assert found.help == help
