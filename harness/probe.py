@@ -94,8 +94,8 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
         parameters, phases = training.build_only(built, parts, splits, device=device, source=source)
         payload["problem"]["steps"] = max(_WARM_UP, phases)
-    except Inapplicable:  # its runs will say so
-        return {"parameters": 0, "step_seconds": None, "example_seconds": None}
+    except Inapplicable as error:  # its runs will say so too
+        return {"parameters": 0, "step_seconds": None, "example_seconds": None, "not_applicable": str(error)}
     try:
         if parts.strategy.exact is not None:
             used = _used(question["payload"]["problem"], splits)

@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from harness.errors import SuiteError
 from tests.conftest import Project
 from tests.faults import substitute
 
@@ -178,6 +179,48 @@ def test_another_training_version_stops_the_run(done, monkeypatch):
     assert result.code == 4
     assert "8 finished runs in results/suite were recorded with training version 1, this harness has 99" in result.err
     assert done.run("run", "suite.toml", "--rerun", "changed").code == 0
+
+
+# Refused -------------------------------------------------------------------------------------------------------------
+
+
+def everything(project):
+    """All files of the results folder but the lock, and what the sampler answered, which is kept by what was asked."""
+    paths = (path for path in (project.folder / "results").rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in paths if path.name != "lock" and path.parent.name != "studies"}
+
+
+def refuse(monkeypatch, where):
+    """Have the suite refused at the price of its arms, or by the executor."""
+    from harness import execute
+    from harness import plan as plans
+
+    def refused(*_, **__):
+        raise SuiteError("arm 'surgical' cannot be built")
+
+    monkeypatch.setattr(*{"prices": (plans, "prices"), "executor": (execute, "make")}[where], refused)
+
+
+@pytest.mark.parametrize("where", ["prices", "executor"])
+@pytest.mark.parametrize("rerun", [(), ("--rerun", "failed"), ("--rerun", "changed")], ids=str)
+def test_a_refused_suite_leaves_the_results_of_the_one_before(suite, monkeypatch, where, rerun):
+    monkeypatch.setenv(substitute.FAIL, "adam")
+    assert suite.run("run", "suite.toml").code == 1
+    before = everything(suite)
+    if rerun == ("--rerun", "changed"):
+        monkeypatch.setenv(substitute.DATA, "other")
+    edit(suite, {"compare.replicates": 3, "question": "Another?"})
+    refuse(monkeypatch, where)
+    result = suite.run("run", "suite.toml", *rerun)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "error: arm 'surgical' cannot be built\n"
+    assert everything(suite) == before
+
+
+def test_a_refused_suite_makes_no_folder(suite, monkeypatch):
+    refuse(monkeypatch, "prices")
+    assert suite.run("run", "suite.toml").code == 2
+    assert not (suite.folder / "results").exists()
 
 
 # Another environment -------------------------------------------------------------------------------------------------

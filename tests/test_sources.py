@@ -324,6 +324,26 @@ def test_a_strategy_without_a_meaning_is_a_row_and_no_failure(moved):
     assert moved.run("run", "suite.toml").err.startswith("nothing to run")
 
 
+def test_a_baseline_without_a_meaning_is_told_as_such_and_nothing_is_waited_for(moved):
+    more = {
+        **MOVED,
+        "arms": {"strategy": ["norm_only", "full", "scratch"]},
+        "compare.baseline": "norm_only",
+        "compare.controls": False,
+        "tuning": None,
+    }
+    said = moved.write(suite=more).run("run", "suite.toml")
+    assert said.code == 0, said.err
+    assert said.out.startswith("No pair can be compared: norm_only does not apply to clouds-line (")
+    report = (moved.folder / "results" / "suite" / "report" / "report.md").read_text()
+    assert "H001" not in report
+    shown = moved.run("status", "suite.toml").out.splitlines()
+    assert shown[0].split() == ["problem", "arm", "planned", "ok", "not", "applicable", "failed", "missing"]
+    assert [row.split()[2:] for row in shown[2:5]] == [["3", "0", "3", "0", "0"], *[["3", "3", "0", "0", "0"]] * 2]
+    rows = moved.run("plan", "suite.toml").out.splitlines()
+    assert "norm_only is not applicable: " in "".join(rows)
+
+
 def test_a_source_of_another_shape_is_refused_before_anything_runs(moved):
     text = (
         (moved.folder / "plugins" / "tiny.py")

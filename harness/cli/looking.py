@@ -24,9 +24,14 @@ from harness.cli.running import expected_seconds
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from harness.coordinator import Entry
-    from harness.plan import Plan, Row
+    from harness.plan import Plan, Price, Row
     from harness.session import Session
+
+
+BESIDES = "training and evaluation alone: the start of a process for each run and the report come on top"
 
 
 @click.command()
@@ -58,13 +63,14 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
         return
     click.echo(clean(f"{opened.suite.name}: {opened.suite.question}\n"))
     head = ("problem", "arm", "parameters", "tune", "final", "untuned", "runs", "one run")
-    body = [_plan_row(row, prices[row.problem, row.arm].parameters) for row in rows]
+    body = [_plan_row(row, prices[row.problem, row.arm]) for row in rows]
     click.echo(table(head, body))
     click.echo(f"\n{_plan_words(found)}")
-    for line in _plan_notes(found):
-        click.echo(line)
+    for line in (*_plan_notes(found), *_without_meaning(prices)):
+        click.echo(clean(line))
     click.echo(
-        f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go"
+        f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go "
+        f"({BESIDES})"
     )
 
 
@@ -79,13 +85,21 @@ def _plan_notes(plan: Plan) -> list[str]:
     return [note for note in notes if note]
 
 
+def _without_meaning(prices: Mapping[tuple[str, str], Price]) -> list[str]:
+    """Each arm whose strategy has no meaning on the model of a problem, and why."""
+    reasons = {key: price.not_applicable for key, price in prices.items() if price.not_applicable}
+    return [f"on {problem}, {arm} is not applicable: {why}" for (problem, arm), why in reasons.items()]
+
+
 def _of_suite(opened: Session) -> dict[str, Any]:
     return {"suite": opened.suite.name, "question": opened.suite.question, "results": str(opened.store.folder)}
 
 
-def _plan_row(row: Row, parameters: int) -> tuple[Any, ...]:
+def _plan_row(row: Row, price: Price) -> tuple[Any, ...]:
     one = "unknown" if row.seconds is None else seconds_text(row.seconds / row.runs)
-    return (row.problem, row.arm, f"{parameters:,}", row.tune, row.final, row.untuned, row.runs, one)
+    if price.not_applicable:
+        return (row.problem, row.arm, "", row.tune, row.final, row.untuned, row.runs, "not applicable")
+    return (row.problem, row.arm, f"{price.parameters:,}", row.tune, row.final, row.untuned, row.runs, one)
 
 
 def _plan_words(plan: Plan) -> str:
@@ -139,16 +153,13 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     entries = [*walk.sources, *walk.entries]
     failed = [e for e in entries if e.result["status"] not in ("ok", "pruned", "not_applicable")]
     prunes = opened.suite.tuning.pruner != "none"
-    head = ("problem", "arm", "planned", "ok", *(("pruned",) if prunes else ()), "failed", "missing")
+    shown = ["ok", *(["pruned"] if prunes else []), *(["not_applicable"] if counts.get("not_applicable") else [])]
+    head = ("problem", "arm", "planned", *shown, "failed", "missing")
     body = []
     for row in (*opened.plan.source_rows(), *opened.plan.rows()):
         mine = [e for e in entries if (e.label.problem, e.label.arm) == (row.problem, row.arm)]
-        statuses = [e.result["status"] for e in mine]
-        ok, pruned = statuses.count("ok"), statuses.count("pruned")
-        spared = (pruned,) if prunes else ()
-        ok += statuses.count("not_applicable")
-        bad, missing = len(mine) - ok - pruned, row.runs - len(mine)
-        body.append((row.problem, row.arm, row.runs, ok, *spared, bad, missing))
+        numbers = [[e.result["status"] for e in mine].count(status) for status in shown]
+        body.append((row.problem, row.arm, row.runs, *numbers, len(mine) - sum(numbers), row.runs - len(mine)))
     if as_json:
         arms = [dict(zip(head, row, strict=True)) for row in body]
         rows = [{"run_id": e.run_id, **e.label.__dict__, **_why(e)} for e in failed]
@@ -156,7 +167,7 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
             {**_of_suite(opened), "arms": arms, "counts": counts, "failed": rows, "damaged": opened.store.damaged}
         )
         return
-    click.echo(table(head, body))
+    click.echo(table([name.replace("_", " ") for name in head], body))
     click.echo(f"\n{counts_text(counts)}")
     for entry in failed:
         label, result = entry.label, entry.result

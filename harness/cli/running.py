@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli.changes import Changes
 from harness.cli.output import RERUN_FAILED, counts_text, download_option, options, say, suite_command
 
 if TYPE_CHECKING:
-    from harness.coordinator import Entry, Walk
+    from harness.coordinator import Walk
     from harness.execute import Evaluator
     from harness.plan import Plan, Price
     from harness.session import Session
@@ -57,20 +58,21 @@ def run(
     were added it computes only the new ones.
     """
     from harness import execute
+    from harness import plan as plans
     from harness import session as sessions
     from harness.progress import duration
 
     opened = sessions.open_session(suite, options(**given), look_again=rerun == "changed")
     sessions.check_folder(opened)
     plan = execute.choose(opened.plan, workers=workers, executor=executor, scheduler=scheduler)
+    if not opened.store.folder.exists():
+        plans.prices(plan)  # what cannot be built is refused before there is a folder
     with opened.store.lock(opened.suite.name) as killed:
         if killed is not None:
             say(f"taken over from {killed}, which was killed", quiet=quiet)
-        known = _go_on(opened, _repair(opened), rerun, quiet=quiet)
-        work = _Work(opened, plan, known, mixed=mixed, quiet=quiet)
-        walk, seconds = known, 0.0
-        if known.counts(plan)["missing"]:
-            walk, seconds = work.compute()
+        changes = Changes.find(opened, _repair(opened), rerun)
+        work = _Work(opened, plan, changes, mixed=mixed, quiet=quiet)
+        walk, seconds = work.compute() if changes.missing else (changes.make(quiet=quiet), 0.0)
         reproducible = recheck is None or work.recheck(walk, recheck)
         headline = None if walk.computed else sessions.kept_headline(opened, walk)
         if headline is None:
@@ -99,53 +101,15 @@ def _repair(opened: Session) -> Walk:
     return walk
 
 
-def _go_on(opened: Session, walk: Walk, rerun: str | None, *, quiet: bool) -> Walk:
-    """What counts as recorded, after all that changed since then was said, refused or put away.
-
-    Raises:
-        ResultsError: data or training changed under the records.
-    """
-    from harness import going_on
-    from harness import session as sessions
-    from harness.errors import ResultsError
-
-    plan, store = opened.plan, opened.store
-    recorded = [entry for entry in (*walk.sources, *walk.entries) if entry.record is not None]
-    if rerun == "failed" and (failed := {e.run_id: e for e in recorded if _failed(e)}):
-        for run_id, entry in failed.items():
-            store.put_away(run_id, f"--rerun failed: {entry.result['status']}: {entry.result['reason']}")
-        say(f"{len(failed)} failed runs moved to {store.folder / 'quarantine'}; they are done again", quiet=quiet)
-        walk = sessions.walk_records(opened)
-    kept = sessions.kept_plan(store.folder)
-    if not going_on.changed(kept, plan):
-        return walk
-    found = going_on.outside(plan, store, walk)
-    stale = [one for one in found if one.cause in ("data", "training")]
-    if stale and rerun != "changed":
-        raise ResultsError(going_on.refusal(found, store))
-    for one in stale:
-        store.put_away(one.record["id"], f"--rerun changed: {one.cause} changed: {dict(one.differs)}")
-    if stale:
-        say(f"{len(stale)} runs moved to {store.folder / 'quarantine'}; they are done again", quiet=quiet)
-    found = [one for one in found if one not in stale]
-    for notice in going_on.notices(found, kept, plan):
-        say(f"notice: {notice}", quiet=quiet)
-    sessions.write_inputs(opened, outside=len(found))
-    return walk
-
-
-def _failed(entry: Entry) -> bool:
-    return entry.result["status"] not in ("ok", "pruned", "not_applicable")
-
-
 class _Work:
     """Having runs done: those that are missing, and some again."""
 
-    def __init__(self, opened: Session, plan: Plan, known: Walk, *, mixed: bool, quiet: bool) -> None:
+    def __init__(self, opened: Session, plan: Plan, changes: Changes, *, mixed: bool, quiet: bool) -> None:
         from harness.environments import Environments
 
-        self.opened, self.plan, self.known, self.quiet = opened, plan, known, quiet
-        self.environments = Environments(known, mixed=mixed)
+        self.opened, self.plan, self.changes, self.quiet = opened, plan, changes, quiet
+        self.known = changes.remaining
+        self.environments = Environments(self.known, mixed=mixed)
 
     @contextlib.contextmanager
     def _executor(self, folder: Path) -> Iterator[Evaluator]:
@@ -169,7 +133,10 @@ class _Work:
             executor.close()
 
     def compute(self) -> tuple[Walk, float]:
-        """Do the missing runs; returns everything that is known then, and the seconds it took."""
+        """Do the missing runs; returns everything that is known then, and the seconds it took.
+
+        Whatever refuses the plan does so before anything in the folder is changed.
+        """
         import time
 
         from harness import plan as plans
@@ -178,19 +145,20 @@ class _Work:
         from harness.coordinator import Coordinator
         from harness.errors import ResultsError
 
-        plan, store, counts = self.plan, self.opened.store, self.known.counts(self.plan)
-        store.require_space(counts["missing"])
+        plan, store = self.plan, self.opened.store
+        prices = plans.prices(plan)
+        store.require_space(self.known.counts(plan)["missing"])
         store.require_writable()
-        expected = expected_seconds(plan, plans.prices(plan), counts)
-        found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
-        say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=self.quiet)
-        begun = time.monotonic()
-        with (
-            self._executor(store.folder) as executor,
-            progress.shown(plan, expected_seconds=expected, quiet=self.quiet) as add,
-        ):
-            told: dict[str, Any] = {"notify": add, "check": self.environments.check, "say": say}
-            walk = Coordinator(plan, store, executor=executor, **told).run()
+        with self._executor(store.folder) as executor:
+            counts = self.changes.make(quiet=self.quiet).counts(plan)
+            expected = expected_seconds(plan, prices, counts)
+            found = f"{counts['planned'] - counts['missing']} of {counts['planned']} runs done"
+            say(f"{found}, {counts['missing']} to do, about {progress.duration(expected)}", quiet=self.quiet)
+            begun = time.monotonic()
+            with progress.shown(plan, expected_seconds=expected, quiet=self.quiet) as add:
+                walk = Coordinator(
+                    plan, store, executor=executor, notify=add, check=self.environments.check, say=say
+                ).run()
         if not (store.folder / sessions.PLAN).exists():
             raise ResultsError(f"{store.folder} was removed while its runs were done; the same command starts again")
         return walk, time.monotonic() - begun

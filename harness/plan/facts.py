@@ -37,6 +37,8 @@ class Price:
     step_seconds: float | None
     example_seconds: float | None
     parameters: int
+    not_applicable: str = ""
+    """Why the setting's strategy has no meaning on the model; empty where it has one."""
 
     @property
     def known(self) -> bool:

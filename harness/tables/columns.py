@@ -205,7 +205,11 @@ TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
             _c("question", "string", "the suite's question"),
             _c("kind", "string", "pair: two arms on one problem; claim: one arm against a published value"),
             _c("primary", "boolean", "whether the verdict belongs to the family that the level is adjusted for"),
-            _c("family_size", "integer", "verdicts in that family"),
+            _c(
+                "family_size",
+                "integer",
+                "verdicts in that family; pairs with an arm that has no meaning on the model are not counted",
+            ),
             *_PLACE,
             _c("baseline", "string", "arm that it is compared with, or what is claimed"),
             _c("metric", "string", "metric"),

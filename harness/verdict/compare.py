@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from harness.outcomes import NOT_APPLICABLE, source_failed
 from harness.verdict.format import Measure
 from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, STREAMS, Code, Context, Verdict, averaged_over
 from harness.verdict.numbers import holm, p_superior, seed_of, sign_flip, sign_flip_floor, wins
-from harness.verdict.pairs import Pair, aside, examples_of, judged, pair_of
+from harness.verdict.pairs import Pair, examples_of, judged, pair_of
 from harness.verdict.power import detectable, more_replicates
 from harness.verdict.robust import Analysis, Rule, robustness
 from harness.verdict.words import CHECKPOINTS, Checkpoints, Facts, sentence
@@ -57,9 +58,12 @@ class _Asked:
     def alpha(self, primary: bool) -> float:
         return ERROR_RATE / (self.family if primary else 1)
 
-    @property
+    @cached_property
     def family(self) -> int:
-        return max(1, len(self.context.problems) * len(self.compare.primary))
+        """Declared comparisons, but for those with an arm that has no meaning on the problem: they never get a word."""
+        senseless, baseline = not_applicable(self.finals, self.context.setting).keys(), self.compare.baseline
+        asked = [(problem, arm) for problem in self.context.problems for arm in self.compare.primary]
+        return max(1, sum(not {(problem, arm), (problem, baseline)} & senseless for problem, arm in asked))
 
     def pair(self, question: _Question) -> Pair:
         return pair_of(
@@ -76,10 +80,8 @@ class _Asked:
 
     def not_applicable(self, problem: str, setting: str) -> dict[str, str]:
         """Arms that have no meaning on the problem, each with the reason."""
-        rows = self.finals[aside(self.finals)]
-        here = rows[(rows["problem"] == problem) & (rows["setting"] == setting)]
-        here = here[here["status"] == NOT_APPLICABLE].drop_duplicates("arm")
-        return {str(arm): str(reason) for arm, reason in zip(here["arm"], here["reason"], strict=True)}
+        found = not_applicable(self.finals, setting)
+        return {arm: reason for (where, arm), reason in found.items() if where == problem}
 
 
 def compare(
@@ -93,7 +95,8 @@ def compare(
 ) -> list[Verdict]:
     """Pair every arm with the baseline on every problem; then the leading arm, if another, with every other arm.
 
-    The primary verdicts come first and are one family: their intervals are at 1 - .05 / (problems x primary arms).
+    The primary verdicts come first and are one family: their intervals are at 1 - .05 / (problems x primary arms), of
+    which pairs with an arm that has no meaning on the problem are not counted.
     All others are exploratory at 95 %: arms that are not declared primary, each arm at its defaults against the
     baseline at its defaults, and the leading arm against the arms that are not the baseline.
 
@@ -157,6 +160,16 @@ def analyses_of(
         return ()
     rule = _rule(pair, alpha=verdict.alpha, compare=suite_compare)
     return robustness(pair, verdict.verdict, rule, seed=_seed(asked, question))
+
+
+def not_applicable(finals: pd.DataFrame, setting: str) -> dict[tuple[str, str], str]:
+    """By problem and arm, why the arm has no meaning there."""
+    rows = finals[(finals["setting"] == setting) & (finals["status"] == NOT_APPLICABLE)]
+    rows = rows.drop_duplicates(["problem", "arm"])
+    return {
+        (str(problem), str(arm)): str(reason)
+        for problem, arm, reason in zip(rows["problem"], rows["arm"], rows["reason"], strict=True)
+    }
 
 
 # Which comparisons ---------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from harness.verdict.format import Measure, count, listed, percent
 from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Context, Verdict
@@ -13,21 +13,33 @@ SPELLED_OUT = 6
 """Up to so many primary verdicts each is written with its own interval; more are summed up by word."""
 
 
-def headline(verdicts: Sequence[Verdict], *, metric: Measure, context: Context) -> str:
+Senseless = Mapping[tuple[str, str], str]
+"""By problem and arm, why a strategy has no meaning there."""
+
+
+def headline(
+    verdicts: Sequence[Verdict], *, metric: Measure, context: Context, senseless: Senseless | None = None
+) -> str:
     """One sentence over all primary verdicts: which arm won, by how much with its interval, or that nothing is decided.
 
     "Best" is said of an arm only where it is `better` than every other arm of the problem: by the primary, adjusted
     verdict against the baseline, by the exploratory ones against the others. Those need no adjustment for this word:
     to be called best wrongly, an arm must beat the truly best one, which happens at the rate of one comparison.
+
+    Pairs with an arm that is `senseless` on the problem are told with the reason, and nothing is waited for.
     """
+    senseless = senseless or {}
     primary = [verdict for verdict in verdicts if verdict.primary]
     if len(context.arms) == 1:
         return f"Nothing was compared: the suite has one arm, {context.arms[0]}."
     if not primary:
         return "Nothing was compared: the suite declares no primary arm besides the baseline."
     if all(verdict.verdict == "not_compared" for verdict in primary):
-        return f"Nothing can be said yet: {_why_not(primary, context)}."
-    answer = _Answer(verdicts, metric)
+        possible, why = [verdict for verdict in primary if not _sides(verdict, senseless)], _reasons(primary, senseless)
+        if not possible:
+            return f"No pair can be compared: {why}."
+        return f"Nothing can be said yet: {'; '.join(filter(None, [_why_not(possible, context), why]))}."
+    answer = _Answer(verdicts, metric, senseless)
     return f"{_opening(primary, context)}, {answer.text()} ({_small_print(verdicts, metric, context)})."
 
 
@@ -104,6 +116,21 @@ def _failed(primary: Sequence[Verdict]) -> int:
     return sum((runs | {(verdict.problem, verdict.baseline): verdict.failed_baseline for verdict in primary}).values())
 
 
+def _sides(verdict: Verdict, senseless: Senseless) -> list[str]:
+    """Which of the two arms have no meaning on the problem."""
+    return [arm for arm in (verdict.arm, verdict.baseline) if (verdict.problem, arm) in senseless]
+
+
+def _reasons(verdicts: Sequence[Verdict], senseless: Senseless) -> str:
+    """`norm_only does not apply to mnist-mlp (the model has no norm layer)`, for each such arm."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for verdict in verdicts:
+        for arm in _sides(verdict, senseless):
+            problems = where.setdefault((arm, senseless[verdict.problem, arm]), [])
+            problems += [verdict.problem] if verdict.problem not in problems else []
+    return "; ".join(f"{arm} does not apply to {listed(names)} ({why})" for (arm, why), names in where.items())
+
+
 def _why_not(primary: Sequence[Verdict], context: Context) -> str:
     n, unit = max(verdict.n for verdict in primary), "checkpoint" if context.averaged else "replicate"
     baseline = primary[0].baseline
@@ -113,6 +140,10 @@ def _why_not(primary: Sequence[Verdict], context: Context) -> str:
         return f"{done} done, and it takes at least {SMALLEST_N} to compare {what}"
     if _failed(primary):
         return f"runs failed, so no mean difference exists that would compare {what}"
+    if all(verdict.delta == 0 for verdict in primary):
+        arms = listed(list(dict.fromkeys(verdict.arm for verdict in primary)))
+        same = f"{arms} did not differ from {baseline} in any of the {units(primary[0], n)}"
+        return f"{same}, so there is no measure of chance to compare {what} by"
     return f"the differences do not vary between replicates, so there is no measure of chance to compare {what} by"
 
 
@@ -123,6 +154,7 @@ def _why_not(primary: Sequence[Verdict], context: Context) -> str:
 class _Answer:
     verdicts: Sequence[Verdict]
     metric: Measure
+    senseless: Senseless = field(default_factory=dict)
 
     @property
     def primary(self) -> list[Verdict]:
@@ -184,10 +216,13 @@ class _Answer:
             "identical": "{} the same computation as {}",
             "undecided": "{} not separated from {}",
             "not_compared": "{} not compared with {}",
+            "equal": "{} in no replicate different from {}",
+            "senseless": "{} not applicable",
         }
         groups: dict[str, list[Verdict]] = {}
         for verdict in rest:
-            groups.setdefault(texts[verdict.verdict], []).append(verdict)
+            word = self._word(verdict)
+            groups.setdefault(texts.get(word, texts[verdict.verdict]), []).append(verdict)
         return [
             text.format(f"{self._names(group)} {_verb(group)}", group[0].baseline) for text, group in groups.items()
         ]
@@ -199,11 +234,19 @@ class _Answer:
 
     # A clause for each word, and for the arms that it is said of on the same problems.
 
+    def _word(self, verdict: Verdict) -> str:
+        """The verdict's code, or more exactly why two arms were not compared."""
+        if verdict.verdict != "not_compared":
+            return verdict.verdict
+        if _sides(verdict, self.senseless):
+            return "senseless"
+        return "equal" if verdict.sd == 0 and verdict.delta == 0 else verdict.verdict
+
     def _parts(self) -> list[list[Verdict]]:
         """The primary verdicts by word, and each word's by the problems that its arms share."""
         parts: list[list[Verdict]] = []
-        for code in dict.fromkeys(verdict.verdict for verdict in self._by_clarity()):
-            group = [verdict for verdict in self.primary if verdict.verdict == code]
+        for word in dict.fromkeys(map(self._word, self._by_clarity())):
+            group = [verdict for verdict in self.primary if self._word(verdict) == word]
             on = {arm: tuple(v.problem for v in group if v.arm == arm) for arm in dict.fromkeys(v.arm for v in group)}
             shared = list(dict.fromkeys(on.values()))
             if len(shared) > 1 and len(group) > SPELLED_OUT:
@@ -217,6 +260,8 @@ class _Answer:
 
     def _where(self, part: Sequence[Verdict]) -> str:
         """`on a, `: where the opening names other problems too, and the numbers do not say it."""
+        if self._word(part[0]) == "senseless":
+            return ""
         problems = list(dict.fromkeys(verdict.problem for verdict in part))
         if len(problems) == len(self.problems) or self._mixed(part) or self._labelled(part):
             return ""
@@ -225,7 +270,9 @@ class _Answer:
         return f"{listed([f'on {problem}' for problem in problems])}, "
 
     def _group(self, part: Sequence[Verdict]) -> str:
-        code, other, names = part[0].verdict, part[0].baseline, self._names(part)
+        code, other, names = self._word(part[0]), part[0].baseline, self._names(part)
+        if code == "senseless":
+            return _reasons(part, self.senseless)
         verb = "is" if self._mixed(part) or len({verdict.arm for verdict in part}) == 1 else "are"
         start = {
             "better": f"{names} {verb} better than {other}{self._limit('by more than')}",
@@ -236,8 +283,9 @@ class _Answer:
             "undecided": f"it is not decided whether {names} {verb} better or worse than {other}",
             "identical": f"{names} {verb} the same computation as {other}",
             "not_compared": f"{names} cannot be compared with {other}",
+            "equal": f"{names} did not differ from {other} in any of the {units(part[0], max(v.n for v in part))}",
         }[code]
-        if code in ("identical", "not_compared"):
+        if code in ("identical", "not_compared", "equal"):
             return start
         if code in ("equivalent", "undecided"):
             return f"{start}: a {self.what} anywhere from {self._ranges(part)} fits these runs"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.suite.checks import unmatched
 from harness.verdict.claims import claims_in_words, judge_claims
-from harness.verdict.compare import compare
+from harness.verdict.compare import compare, not_applicable
 from harness.verdict.format import Measure, count
 from harness.verdict.headline import headline
 from harness.verdict.judgement import Verdict, averaged_over, checkpoints_of, context_of, shared_streams
@@ -63,7 +63,10 @@ def judge(
     )
     measures = {str(name): Measure.from_row(row.to_dict()) for name, row in described.iterrows()}
     claims = judge_claims(suite, tables, scores, measures)
-    compared = headline(verdicts, metric=measure, context=context) if len(suite.arms) > 1 or not claims else ""
+    compared = ""
+    if len(suite.arms) > 1 or not claims:
+        senseless = not_applicable(finals, context.setting)
+        compared = headline(verdicts, metric=measure, context=context, senseless=senseless)
     return Judgement(
         headline=" ".join(
             filter(

@@ -180,7 +180,7 @@ def mixed_plugins(evidence: Evidence) -> Iterator[Remark]:
 
 
 def still_rising(evidence: Evidence) -> Iterator[Remark]:
-    """H011: an arm's validation value still improves at the last epoch.
+    """H011: an arm's validation value still improves at the last epoch, or the last evaluation of a budget in steps.
 
     For each judged final run that finished: validation value at its last evaluation minus that at the one before,
     positive for better. The remark fires where the 95 % t-interval of the mean of these steps lies above 0; steps of
@@ -191,8 +191,10 @@ def still_rising(evidence: Evidence) -> Iterator[Remark]:
         if len(steps) >= SMALLEST_N and mean_of(steps).interval()[0] > 0:
             rising.setdefault(problem, []).append(arm)
     for problem, arms in rising.items():
-        message = f"{listed(arms)} on {problem}: validation {evidence.metric.words} still improves at the last epoch"
-        yield Remark("H011", "N", message, "the answer holds for this budget only; compare with more epochs")
+        by_steps = any(s.problem == problem and s.values.get("steps") is not None for s in evidence.suite.settings)
+        last, more = ("evaluation", "steps") if by_steps else ("epoch", "epochs")
+        message = f"{listed(arms)} on {problem}: validation {evidence.metric.words} still improves at the last {last}"
+        yield Remark("H011", "N", message, f"the answer holds for this budget only; compare with more {more}")
 
 
 def _last_steps(evidence: Evidence) -> dict[tuple[str, str], Floats]:
@@ -246,7 +248,9 @@ def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
         pair, names = f"{verdict.arm} against {verdict.baseline} on {verdict.problem}", listed(list(turned), "or")
         again = "add replicates in a new suite before relying on it"
         if verdict.verdict in CLAIMED:
-            why = "it rests on one run" if len(turned) == 1 else "it lies close to another word"
+            words = listed([f"'{word}'" for word in dict.fromkeys(turned.values())], "or")
+            one = "it rests on one run, without which" if len(turned) == 1 else f"without one of these {unit}s"
+            why = f"{one} it would be {words}"
             yield Remark("H015", "N", f"{pair}: the verdict turns without {unit} {names}", f"{why}: {again}")
         elif verdict.verdict == "undecided" and list(turned.values()) in (["better"], ["worse"]):
             message = f"{pair}: undecided for {unit} {names} alone, without which it would be {turned[names]}"

@@ -209,6 +209,39 @@ def test_other_arms_are_led_and_compared_as_if_the_one_without_meaning_were_not_
     assert with_it[0].delta == without[0].delta
     context = Context("?", ("digits",), three, 12, checkpoints=6)
     assert headline(with_it, metric=ACCURACY, context=context).count("norm cannot be compared with full") == 1
+    said = headline(with_it, metric=ACCURACY, context=context, senseless={("digits", "norm"): WHY})
+    assert said.count(f"; norm does not apply to digits ({WHY}) (") == 1
+    assert "cannot be compared" not in said
+
+
+def test_an_arm_without_meaning_widens_no_interval_of_the_others():
+    values = {"full": SIX, "probe": [x + 0.01 + 0.001 * at for at, x in enumerate(SIX)], "norm": SIX}
+    finals = lost(values, arm="norm", replicates=range(6), status="not_applicable", reason=WHY)
+    with_it = judged(finals=finals, arms=("full", "probe", "norm"), checkpoints=6)
+    (alone,) = judged({"full": SIX, "probe": values["probe"]}, arms=("full", "probe"), checkpoints=6)
+    assert (with_it[0].family_size, with_it[0].lo, with_it[0].hi) == (1, alone.lo, alone.hi)
+    half = lost(values, arm="norm", replicates=range(6), status="crashed", reason="source_failed: diverged")
+    assert judged(finals=half, arms=("full", "probe", "norm"), checkpoints=6)[0].family_size == 2
+
+
+def test_where_no_pair_has_a_meaning_the_headline_waits_for_nothing():
+    finals = lost(replicates=range(6), arm="full", status="not_applicable", reason=WHY)
+    verdicts = judged(finals=finals, checkpoints=6)
+    context = Context("?", ("digits",), ("full", "lora"), 12, checkpoints=6)
+    said = headline(verdicts, metric=ACCURACY, context=context, senseless={("digits", "full"): WHY})
+    assert said == f"No pair can be compared: full does not apply to digits ({WHY})."
+
+
+def test_pairs_that_are_still_to_be_done_are_waited_for_beside_those_without_meaning():
+    values = {"full": SIX[:2], "probe": SIX[:2], "norm": SIX[:2]}
+    finals = lost(values, arm="norm", replicates=range(2), status="not_applicable", reason=WHY)
+    verdicts = judged(finals=finals, arms=("full", "probe", "norm"), checkpoints=6)
+    context = Context("?", ("digits",), ("full", "probe", "norm"), 12, checkpoints=6)
+    said = headline(verdicts, metric=ACCURACY, context=context, senseless={("digits", "norm"): WHY})
+    assert said == (
+        "Nothing can be said yet: only 2 replicates are done, and it takes at least 3 to compare probe with full; "
+        f"norm does not apply to digits ({WHY})."
+    )
 
 
 def test_a_summary_counts_no_runs_that_say_nothing_of_their_arm():

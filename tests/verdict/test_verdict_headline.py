@@ -214,6 +214,17 @@ def test_differences_without_spread_say_nothing_yet(kit):
     assert "the differences do not vary between replicates" in line(kit, finals, ("sgd", "adam"))
 
 
+def test_arms_that_never_differ_are_told_so(kit):
+    same = kit.finals({"sgd": kit.base, "adam": kit.base})
+    said = "Nothing can be said yet: adam did not differ from sgd in any of the 5 replicates, so there is no measure"
+    assert line(kit, same, ("sgd", "adam")).startswith(said)
+    best = {**arms_of(kit, {"lion": 0.02}), "adam": kit.base}
+    assert "; adam is in no replicate different from sgd (" in line(kit, kit.finals(best), tuple(best))
+    undecided = {**arms_of(kit, {"lion": 0.0}), "adam": kit.base}
+    said = line(kit, kit.finals(undecided), tuple(undecided))
+    assert "; adam did not differ from sgd in any of the 5 replicates (" in said
+
+
 def test_failed_runs_are_counted_once_in_the_small_print(kit):
     values = arms_of(kit, {"adam": 0.03, "lion": 0.02})
     values["sgd"] = [None, *values["sgd"][1:]]

@@ -280,6 +280,14 @@ def test_h011_curves_that_still_rise(case):
     assert case.message() == "adam on mnist-cnn: validation accuracy still improves at the last epoch"
 
 
+def test_h011_of_a_budget_in_steps_speaks_of_no_epochs(case):
+    case.tables = {"runs": run_table(), "evaluations": curves([0.02, 0.03, 0.01, 0.02, 0.02])}
+    case.budgets = {arm: {"epochs": None, "steps": 60} for arm in ("sgd", "adam")}
+    (remark,) = case.remarks()
+    assert remark.message == "adam on mnist-cnn: validation accuracy still improves at the last evaluation"
+    assert remark.remedy.endswith("compare with more steps")
+
+
 @pytest.mark.parametrize(("checkpoints", "codes"), [(6, [("H011", "N")]), (3, [])])
 def test_h011_counts_checkpoints_where_replicates_share_them(case, checkpoints, codes):
     """The t-interval of six steps lies above 0, that of the three checkpoints' means (0.02, 0.02, 0.002) does not."""
@@ -336,8 +344,10 @@ def test_h015_a_claim_that_turns_without_one_replicate(case):
 
 def test_h015_says_whether_one_replicate_or_several_turn_a_claim(case):
     # In pp .26 to 1.54 without a margin; of the five shorter ones only that without the second reaches below 0.
-    rows = {(0.004, 0.001, 0.005, 0.0005, 0.005): "it lies close", (0.005, 0.013, 0.006, 0.005, 0.016): "it rests on"}
-    for steps, why in rows.items():
+    several, one = "without one of these replicates it", "it rests on one run, without which it"
+    rows = {(0.004, 0.001, 0.005, 0.0005, 0.005): several, (0.005, 0.013, 0.006, 0.005, 0.016): one}
+    for steps, start in rows.items():
+        why = f"{start} would be 'undecided': add replicates"
         case.values = {"adam": [b + d for b, d in zip(case.kit.base, steps, strict=True)]}
         assert [remark.remedy.startswith(why) for remark in case.remarks()] == [True]
 
