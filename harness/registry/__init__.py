@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -54,9 +55,18 @@ def _broken(source: Source, reason: str) -> Broken:
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
     except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
-        words = {source.module}
+        words = {source.module, *_quoted(source.file)}
     origin = (source.module, source.distribution, source.version, str(source.file))
-    return Broken(*origin, reason, mentions=tuple(sorted(words)))
+    named = reason if source.file.name in reason else f"{reason} ({source.file.name})"
+    return Broken(*origin, named, mentions=tuple(sorted(words)))
+
+
+def _quoted(file: Path) -> list[str]:
+    """Words in quotation marks of a file that cannot be parsed; none of one that cannot be read."""
+    try:
+        return re.findall(r"""["']([A-Za-z0-9._+-]+)["']""", file.read_text(errors="replace"))
+    except OSError:
+        return []
 
 
 def ask_cached(questions: Sequence[dict[str, Any]]) -> list[Any]:

@@ -25,10 +25,9 @@ from harness.errors import HarnessError, PluginError
 from harness.hookspecs import HOOKS, PROJECT, Domain, Model, Part, Schedule, Strategy, part_fields, weights_to_plain
 from harness.registry.catalog import Origin, PartInfo, nearest
 from harness.registry.discovery import LOCAL
+from harness.registry.place import where
 
 _TAKES_NOTHING = "a hook takes no arguments and returns a list of parts"
-_HIDDEN = {"site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}"}
-"""Folders of installed code, which no author of a plugin looks into first."""
 
 
 def import_plugin(origin: Origin) -> ModuleType:
@@ -58,7 +57,7 @@ def parts_of(module: ModuleType) -> Iterator[Part]:
     """The parts that the module's hooks return.
 
     Raises:
-        PluginError: an unknown hook, a hook with arguments, or something that is no part.
+        PluginError: an unknown hook, one without its mark or with arguments, or something that is no part.
     """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -81,6 +80,10 @@ def parts_of(module: ModuleType) -> Iterator[Part]:
 def _check_hook_names(module: ModuleType) -> None:
     for name, value in vars(module).items():
         marked = hasattr(value, f"{PROJECT}_impl")
+        if name in HOOKS and not marked and getattr(value, "__module__", None) == module.__name__:
+            raise PluginError(
+                f"{name} is not marked as a hook, so its parts would be missed; write @harness.hookimpl above it"
+            )
         if marked and name not in HOOKS:
             near = nearest(name, HOOKS)
             hint = f"; did you mean '{near}'?" if near else ""
@@ -210,19 +213,7 @@ def answer(question: Mapping[str, Any]) -> Any:
 def _reason(error: BaseException) -> str:
     if isinstance(error, HarnessError):
         return str(error)
-    return traceback.format_exception_only(error)[-1].strip() + _where(error)
-
-
-def _where(error: BaseException) -> str:
-    """The line of the plugin's own code that failed, as far as there is one: the child's traceback is not shown."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_file() and not _HIDDEN & set(Path(frame.filename).parts)
-    ]
-    ours = Path(__file__).parent
-    own = [frame for frame in own if ours not in Path(frame.filename).parents]
-    return f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    return traceback.format_exception_only(error)[-1].strip() + where(error, core=True)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,11 +14,14 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import PluginError
+from harness.hookspecs import HOOKS
 from harness.locations import is_text
 
 GROUP = "harness"
 LOCAL = "harness_local"
 """Package name under which files of a plugins folder are imported, so that none of them hides an installed module."""
+
+_HOOK = re.compile(rb"^(?:async )?def (?:%s)\b" % "|".join(HOOKS).encode(), re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,14 @@ def _in_folder(folder: Path) -> Iterator[Source]:
 
 
 def _may_have_hooks(file: Path) -> bool:
-    """Whether the file mentions the marker; one that cannot be read may, and is listed as broken when imported."""
+    """Whether the file mentions the marker, or has a function named like a hook, whose marker was then forgotten.
+
+    One that cannot be read may have hooks, and is listed as broken when it is imported.
+    """
     if not file.is_file():
         return False
-    return b"hookimpl" in _content(file) or not os.access(file, os.R_OK)
+    content = _content(file)
+    return b"hookimpl" in content or bool(_HOOK.search(content)) or not os.access(file, os.R_OK)
 
 
 def _content(file: Path) -> bytes:

@@ -85,7 +85,11 @@ def test_an_installed_distribution_with_an_entry_point_is_found(tmp_path, monkey
             "import no_such_package\nimport harness\nhookimpl = 1",
             "ModuleNotFoundError: No module named 'no_such_package'",
         ),
-        ("def broken(:\n    hookimpl", "SyntaxError"),
+        ("def broken(:\n    hookimpl", "SyntaxError: invalid syntax (aaa_broken.py, line 1)"),
+        (
+            "import harness\n\ndef harness_strategies():\n    return []",
+            "write @harness.hookimpl above it (aaa_broken.py)",
+        ),
         ("import harness, os\nharness.hookimpl\nos._exit(3)", "ended its process (exit code 3)"),
         ("import harness, sys\nharness.hookimpl\nsys.exit('no')", "SystemExit: no"),
         (
@@ -102,7 +106,8 @@ def test_an_installed_distribution_with_an_entry_point_is_found(tmp_path, monkey
             "must return a list of harness.Model",
         ),
         (OPTIMIZER.format("'x', space={'lr': (0, 1)}"), "must be Float, Int or Choice"),
-        (OPTIMIZER.format("'x', defaults={'f': print}"), "is not plain data"),
+        (OPTIMIZER.format("'x', defaults={'f': print}"), "is not plain data (aaa_broken.py)"),
+        (OPTIMIZER.format("'a:b'"), "got 'a:b': ':' is not allowed (aaa_broken.py, line 4)"),
     ],
 )
 def test_a_broken_plugin_is_listed_with_its_reason_and_spoils_no_other(project, text, reason):
@@ -111,6 +116,20 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_spoils_no_other(project, 
     assert [broken.module for broken in catalog.broken] == ["aaa_broken"]
     assert reason in catalog.broken[0].reason
     assert {"lion", "adam"} <= set(catalog.names("optimizer"))
+
+
+def test_a_part_of_a_file_that_cannot_be_parsed_is_missed_with_file_and_line(project):
+    project.plugin(
+        "aaa", "import harness\n@harness.hookimpl\ndef hook(:\n    return [harness.Model('netz', build=dict)]"
+    )
+    message = r"'netz' is mentioned in a plugin that could not be imported: .*SyntaxError: .* \(aaa.py, line 3\)"
+    with pytest.raises(PluginError, match=message):
+        registry.load_catalog().find("model", "netz")
+
+
+def test_a_hook_of_another_plugin_needs_no_mark_where_it_is_imported(project):
+    project.plugin("lion", LION).plugin("more", "from lion import harness_optimizers\n" + "MARK = 'hookimpl'\n")
+    assert registry.load_catalog().broken == ()
 
 
 def test_a_plugin_that_hangs_at_import_is_given_up(project):
