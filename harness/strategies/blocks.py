@@ -9,6 +9,7 @@ import bisect
 import contextlib
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,10 @@ class Trace:
     """What one forward pass showed, by module name."""
 
     calls: int = 0
+    of_module: Counter[str] = field(default_factory=Counter)
+    """How often each module was called."""
+    drawn: bool = False
+    """Whether an operation took random numbers, from torch's generators or one of the model's own."""
     first: dict[str, int] = field(default_factory=dict)
     """When the module was first called, as a count of calls."""
     last: dict[str, int] = field(default_factory=dict)
@@ -61,6 +66,8 @@ class BlockMap:
     """Names of layers whose output goes into a batch or instance normalisation as it is, and the name of that."""
     of_parameter: Mapping[str, int] = field(default_factory=dict)
     """Block of each parameter of the backbone, where the model says it by regular expressions."""
+    head_calls: int = 1
+    """How often the pass called the head."""
 
     def block(self, path: str, attr: str = "") -> int:
         """The block of what the module of that name owns: its own, or that of the nearest ancestor that was called.
@@ -78,20 +85,41 @@ class BlockMap:
 
 
 def trace(model: nn.Module, example: torch.Tensor) -> Trace:
-    """Run inputs (1, ...) through the model and note the order of calls."""
-    found = Trace()
+    """Run inputs (1, ...) through the model and note the order of calls.
+
+    Raises:
+        PluginError: it returns something else than a tensor, or other outputs each time.
+    """
+    found, name = Trace(), type(model).__name__
+    with contextlib.ExitStack() as still:
+        devices = [example.device] if example.device.type == "cuda" else []
+        still.enter_context(torch.random.fork_rng(devices=devices))
+        still.enter_context(_evaluating(model))
+        still.enter_context(torch.no_grad())
+        before = torch.get_rng_state()
+        outputs = _watched(model, example, found)
+        if not isinstance(outputs, torch.Tensor):
+            what = type(outputs).__name__
+            raise PluginError(f"{name} must return one tensor of outputs in evaluation mode, got {what}")
+        found.drawn |= not torch.equal(before, torch.get_rng_state())
+        if found.drawn and not torch.allclose(outputs, model(example), rtol=1e-5, atol=1e-6, equal_nan=True):
+            raise PluginError(
+                f"{name} draws random numbers in evaluation mode: two passes over one example give other outputs; draw "
+                "only where self.training is true"
+            )
+    return found
+
+
+def _watched(model: nn.Module, example: torch.Tensor, found: Trace) -> Any:
+    """What the model returns, every call on the way noted."""
     with contextlib.ExitStack() as stack:
         for name, module in model.named_modules():
             stack.callback(module.register_forward_pre_hook(partial(_note_call, found, name)).remove)
             stack.callback(module.register_forward_hook(partial(_note_width, found, name)).remove)
-        devices = [example.device] if example.device.type == "cuda" else []
-        stack.enter_context(torch.random.fork_rng(devices=devices))
-        stack.enter_context(_evaluating(model))
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(_Reading(found.used))
-        model(example)
+        stack.enter_context(_Reading(found))
+        outputs = model(example)
     found.latest = None
-    return found
+    return outputs
 
 
 def map_blocks(
@@ -139,6 +167,7 @@ def map_blocks(
         outputs=seen.widths.get(""),
         followed=tuple(seen.followed),
         of_parameter={_dotted(path, attr): stage_of[group] for (path, attr), group in groups.items()},
+        head_calls=seen.of_module[head],
     )
 
 
@@ -157,6 +186,7 @@ def own_parameters(model: nn.Module, head: str) -> Iterator[tuple[str, nn.Module
 def _note_call(found: Trace, name: str, module: nn.Module, inputs: Any) -> None:
     found.first.setdefault(name, found.calls)
     found.last[name] = found.calls
+    found.of_module[name] += 1
     found.calls += 1
     if isinstance(module, _NormBase) and found.latest is not None and inputs and inputs[0] is found.latest[1]:
         found.followed.append((found.latest[0], name))
@@ -182,11 +212,11 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class _Reading(TorchFunctionMode):
-    """Notes the identity of every tensor that is an argument of an operation."""
+    """Notes the identity of every tensor that is an argument of an operation, and whether a generator is one."""
 
-    def __init__(self, used: set[int]) -> None:
+    def __init__(self, found: Trace) -> None:
         super().__init__()
-        self.used = used
+        self.found = found
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -197,7 +227,9 @@ class _Reading(TorchFunctionMode):
     def _note(self, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor):
-                self.used.add(id(value))
+                self.found.used.add(id(value))
+            elif isinstance(value, torch.Generator):
+                self.found.drawn = True
             elif isinstance(value, list | tuple):
                 self._note(value)
 

@@ -105,6 +105,44 @@ def test_a_number_of_stages_that_means_nothing_is_refused(stages):
         map_blocks(stack(2), EXAMPLE, head=None, stages=stages)
 
 
+class Noisy(nn.Module):
+    """Draws in every pass, from torch's generator or one of its own; what it draws is a share of the outputs."""
+
+    def __init__(self, share, generator=None):
+        super().__init__()
+        self.body, self.head, self.share, self.generator = nn.Linear(4, 4), nn.Linear(4, 3), share, generator
+
+    def forward(self, inputs):
+        noise = torch.randn(4, generator=self.generator)
+        return self.head(self.body(inputs) + self.share * noise)
+
+
+@pytest.mark.parametrize("generator", [None, torch.Generator()])
+def test_a_model_whose_outputs_are_other_ones_each_time_is_refused(generator):
+    with pytest.raises(PluginError, match="Noisy draws random numbers in evaluation mode: two passes over one example"):
+        map_blocks(Noisy(1e-2, generator), EXAMPLE, head=None, stages=5)
+
+
+def test_a_model_may_draw_what_does_not_matter():
+    assert map_blocks(Noisy(0.0), EXAMPLE, head=None, stages=5).head == "head"
+
+
+class Pair(nn.Module):
+    """Returns its outputs twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        return self.head(inputs), self.head(inputs)
+
+
+def test_a_model_that_returns_no_tensor_is_refused():
+    with pytest.raises(PluginError, match="Pair must return one tensor of outputs in evaluation mode, got tuple"):
+        map_blocks(Pair(), EXAMPLE, head=None, stages=5)
+
+
 # Blocks that a model gives itself
 
 
