@@ -16,7 +16,7 @@ from harness.strategies.source import Source, fit_state
 from harness.train.device import apart, reseed
 from harness.train.feed import Pair
 from harness.train.parts import Parts, options
-from harness.train.returned import BadOutput
+from harness.train.returned import as_network
 
 
 class Inapplicable(Exception):
@@ -58,8 +58,6 @@ class Blueprint:
         """
         reseed(self.payload["seeds"]["init"])
         model = self._built(self.outputs if self.start is None else self.start.outputs)
-        if not isinstance(model, nn.Module):
-            raise BadOutput(f"model '{self.problem['model']['use']}' built {type(model).__name__}, not an nn.Module")
         if self.start is not None:
             fit_state(model, self.start.state, name=self.problem["model"]["use"])
         return self._placed(model)
@@ -68,7 +66,7 @@ class Blueprint:
         """The source's network with its weights, beside the one that is trained."""
         assert self.source is not None
         with apart(self.payload["seeds"]["init"]):
-            model: nn.Module = self._built(self.source.outputs)
+            model = self._built(self.source.outputs)
         model.load_state_dict(self.source.state)
         return self._placed(model)
 
@@ -106,8 +104,9 @@ class Blueprint:
             init = "default"  # there is none to keep
         return strategies.NewHead(self.outputs, init, generator)
 
-    def _built(self, outputs: int) -> Any:
-        return self.parts.model.build(tuple(self.example[0].shape[1:]), outputs, **options(self.problem["model"]))
+    def _built(self, outputs: int) -> nn.Module:
+        made = self.parts.model.build(tuple(self.example[0].shape[1:]), outputs, **options(self.problem["model"]))
+        return as_network(self.problem["model"]["use"], made)
 
     def _placed(self, model: nn.Module) -> nn.Module:
         """On the device; images are channels-last."""

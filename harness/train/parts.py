@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.hookspecs import Augmentation, Metric
+from torch import nn
+
+from harness.hookspecs import Augmentation, Metric, Model
 from harness.registry import load_part
 from harness.registry.catalog import Origin
+from harness.train.returned import as_network
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,21 @@ class Parts:
         problem = payload["problem"]
         kinds = ("model", "loss", "optimizer", "schedule", "strategy")
         parts = {kind: load_part(kind, problem[kind]["use"], origins[kind]) for kind in kinds}
+        parts["model"] = replace(parts["model"], build=_checked(parts["model"]))
         metrics = {use: load_part("metric", use, origins[f"metric:{use}"]) for use in payload["metrics"]}
         listed = [part["use"] for part in problem.get("augmentation", ())]
         augmentations = tuple(load_part("augmentation", use, origins[f"augmentation:{use}"]) for use in listed)
         return cls(**parts, metrics=metrics, augmentations=augmentations)
+
+
+def _checked(model: Model) -> Callable[..., nn.Module]:
+    """The model's `build`, whose network is looked at before anyone uses it."""
+
+    @functools.wraps(model.build)
+    def build(*arguments: Any, **given: Any) -> nn.Module:
+        return as_network(model.name, model.build(*arguments, **given))
+
+    return build
 
 
 def options(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from torch import nn
 
 
 class Diverged(Exception):
@@ -14,6 +15,21 @@ class Diverged(Exception):
 
 class BadOutput(Exception):
     """A part returned something outside the contract."""
+
+
+def as_network(model: str, found: Any) -> nn.Module:
+    """What a model's `build` returned, if it is a module whose parameters all have a shape.
+
+    Raises:
+        BadOutput: it is something else.
+    """
+    if not isinstance(found, nn.Module):
+        raise BadOutput(f"model '{model}' built {type(found).__name__}, not an nn.Module")
+    for name, tensor in (*found.named_parameters(), *found.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
+            way = "give each layer its sizes, which follow from input_shape"
+            raise BadOutput(f"model '{model}' built a lazy layer, '{name}' has no shape yet; {way}")
+    return found
 
 
 def check_finite(losses: torch.Tensor, begun: int) -> None:

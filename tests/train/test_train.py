@@ -609,6 +609,12 @@ def test_a_loss_that_is_no_scalar_tensor_is_bad_output(value, found):
         run(payload(), parts(loss=lambda: lambda outputs, targets: value(outputs)))
 
 
+def test_a_model_whose_parameters_have_no_shape_yet_is_bad_output():
+    lazy = lambda shape, outputs: nn.Sequential(nn.LazyLinear(8), nn.Linear(8, outputs))  # noqa: E731
+    with pytest.raises(returned.BadOutput, match=r"model 'model' built a lazy layer, '0.weight' has no shape yet;"):
+        run(payload(), parts(model=lazy))
+
+
 def test_a_model_that_is_no_module_is_bad_output():
     with pytest.raises(returned.BadOutput, match=r"model 'model' built function, not an nn.Module"):
         run(payload(), parts(model=lambda shape, outputs: make_splits))
