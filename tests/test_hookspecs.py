@@ -171,7 +171,7 @@ def test_a_field_of_a_strategy_that_means_nothing_is_refused(fields, message):
     [
         ("a:b", "':' is not allowed"),
         ("", "it is empty"),
-        ("../x", "it begins with|'/' is not allowed"),
+        ("../x", "'/' is not allowed"),
         (3, "it is int"),
     ],
 )

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
-from harness.errors import DataError, ResultsError
+from harness.errors import DataError, HarnessError, ResultsError
 from harness.execute import LOOK, Job, Outcome
 from harness.hookspecs import NotApplicable, Splits
 from harness.outcomes import DATA_CHANGED, UNWRITABLE
 from harness.published import DamagedWeights
 from harness.registry.catalog import Origin
+from harness.registry.place import where
 from harness.spec import canonical
 from harness.strategies import source
 from harness.strategies.source import Source
@@ -168,7 +169,8 @@ def _failure_of(error: Exception) -> dict[str, Any]:
     line = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return failure("oom", line)
-    return failure("error", re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:500])
+    place = "" if isinstance(error, HarnessError) else where(error)
+    return failure("error", re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:500] + place)
 
 
 def failure(status: str, reason: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from harness.hookspecs import Phase, Strategy
 from harness.registry.catalog import nearest
 from harness.strategies import heads
 from harness.strategies.blocks import BlockMap, map_blocks
+from harness.strategies.calls import calling
 from harness.strategies.heads import NewHead
 from harness.strategies.modes import NormPolicy
 from harness.strategies.selection import Parameter, collect, select
@@ -93,6 +94,12 @@ def borders(shares: Sequence[float], steps: int) -> list[int]:
 def _change_head(model: nn.Module, blocks: BlockMap, new: NewHead) -> dict[str, Any]:
     """Replace the head; what a transfer is to know of the old one."""
     heads.check(model, blocks.head, new, outputs=blocks.outputs)
+    if blocks.head_calls != 1:
+        raise PluginError(
+            f"{type(model).__name__} calls its head '{blocks.head}' {blocks.head_calls} times in a forward pass; what "
+            "goes into a head is measured, so it must be called once: add up what it is given, or name another layer, "
+            'Model(..., head="...")'
+        )
     source_head = MappingProxyType(copy_state(model.get_submodule(blocks.head), torch.device("cpu")))
     return {"source_head": source_head, "new_head": heads.replace(model, blocks.head, new)}
 
@@ -110,21 +117,26 @@ def _edit_model(transfer: Transfer, strategy: Strategy) -> None:
     """Run the strategy's `prepare`, and find the parameters that it made."""
     if strategy.prepare is None:
         return
-    before = transfer.model.get_submodule(transfer.head)
-    strategy.prepare(transfer)
-    if dict(transfer.model.named_modules()).get(transfer.head) is not before:
-        raise PluginError(f"strategy '{strategy.name}': prepare must not replace the head, '{transfer.head}'")
+    with calling(f"strategy '{strategy.name}'", "prepare"):
+        strategy.prepare(transfer)
+    transfer.check_head("prepare")
     transfer._parameters = list(collect(transfer.model, transfer._blocks, before=transfer._parameters))
 
 
 def _phases(transfer: Transfer, strategy: Strategy) -> list[Phase]:
     place = f"strategy '{strategy.name}'"
-    phases: Any = strategy.phases(transfer)
+    with calling(place, "phases"):
+        phases: Any = strategy.phases(transfer)
     if not isinstance(phases, list) or not phases or not all(isinstance(phase, Phase) for phase in phases):
         raise PluginError(f"{place}: phases must return a list of at least one harness.Phase, got {phases!r}")
     with_steps = sum(phase.share > 0 for phase in phases)
     if with_steps == 0:
         raise PluginError(f"{place}: the shares of its phases must sum to more than 0, got 0 for all {len(phases)}")
+    if not math.isfinite(transfer.steps * sum(phase.share for phase in phases)):
+        shares = ", ".join(f"{phase.share:g}" for phase in phases)
+        raise PluginError(
+            f"{place}: the shares of its phases are too large to add up, got {shares}; 1 and 3 are enough"
+        )
     if transfer.steps < with_steps:
         raise PluginError(f"{place}: {with_steps} phases need at least as many training steps, got {transfer.steps}")
     kept = [phase.name for phase in phases if phase.keep]

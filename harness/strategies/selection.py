@@ -11,7 +11,9 @@ from torch import nn
 
 from harness.errors import PluginError
 from harness.hookspecs import Phase
+from harness.registry.place import where
 from harness.strategies.blocks import NORMS, BlockMap, own_parameters
+from harness.strategies.calls import calling
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,18 @@ def collect(model: nn.Module, blocks: BlockMap, before: Sequence[Parameter] = ()
             yield Parameter(name, tensor, module, attr, block, last + 1, block == last, added=bool(before))
 
 
+def _multiplier(parameter: Parameter, phase: Phase, label: str) -> Any:
+    """What the phase gives the parameter, unchecked."""
+    try:
+        with calling(label, f"select of {parameter.name}"):
+            return phase.select(parameter)
+    except PluginError as error:
+        if not isinstance(error.__cause__, OverflowError):
+            raise
+        place = where(error.__cause__)
+        raise PluginError(f"{label}: the multiplier of {parameter.name} is larger than any number{place}") from error
+
+
 def select(parameters: Sequence[Parameter], phase: Phase, label: str) -> dict[str, float]:
     """The multiplier of each parameter that trains in the phase.
 
@@ -68,7 +82,7 @@ def select(parameters: Sequence[Parameter], phase: Phase, label: str) -> dict[st
     """
     multipliers: dict[str, float] = {}
     for parameter in parameters:
-        value: Any = phase.select(parameter)
+        value = _multiplier(parameter, phase, label)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float):

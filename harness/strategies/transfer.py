@@ -17,6 +17,7 @@ from harness.hookspecs import Phase, Strategy
 from harness.spec import digest
 from harness.strategies import modes
 from harness.strategies.blocks import BlockMap
+from harness.strategies.calls import calling
 from harness.strategies.modes import NormPolicy
 from harness.strategies.selection import Parameter, collect
 from harness.train import snapshot
@@ -51,7 +52,8 @@ class Transfer:
     unused: tuple[str, ...]
     """Names of parameters that a forward pass does not read."""
     penalty: Callable[[], torch.Tensor] | None
-    """The strategy's addition to the loss, checked; None where it has none."""
+    """The strategy's addition to the loss, checked; None where it has none. One that hangs on no parameter is a
+    constant, which changes nothing and has no gradient to ask for."""
     exact: Callable[[], float] | None
     """Penalty on the head that is fitted to its optimum, for a strategy that takes no steps; else None."""
 
@@ -76,7 +78,8 @@ class Transfer:
         self.memo, self.kept = {}, {}
         self.penalty = None if strategy.penalty is None else self._checked_penalty
         self.exact = None if strategy.exact is None else self._checked_exact
-        self._strategy, self._blocks = strategy, blocks
+        self._strategy, self._blocks, self._place = strategy, blocks, f"strategy '{strategy.name}'"
+        self._whole = model, model.get_submodule(blocks.head)
         self._parameters = list(collect(model, blocks))
         self._running: list[RunningPhase] = []
         self._optimizer: torch.optim.Optimizer | None = None
@@ -139,22 +142,43 @@ class Transfer:
     def end(self) -> None:
         """Let the strategy finish the model: merge or interpolate weights."""
         if self._strategy.finish is not None:
-            self._strategy.finish(self)
+            with calling(self._place, "finish", training=True):
+                self._strategy.finish(self)
+            self.check_head("finish")
+            now = self.model.state_dict()
+            for name, before in self.start.items():
+                if name.startswith(f"{self.head}.") and name in now and now[name].shape != before.shape:
+                    shapes = f"{name} was {tuple(before.shape)}, is {tuple(now[name].shape)}"
+                    raise PluginError(f"{self._place}: finish must not change the shape of the head: {shapes}")
+
+    def check_head(self, who: str) -> None:
+        """The model and its head are the ones that the run began with.
+
+        Raises:
+            PluginError: the strategy put others in their place; `who` is the callable that is to blame.
+        """
+        model, head = self._whole
+        if self.model is not model:
+            raise PluginError(f"{self._place}: {who} must not replace the model; change its layers in place")
+        if dict(model.named_modules()).get(self.head) is not head:
+            raise PluginError(f"{self._place}: {who} must not replace the head, '{self.head}'; change it in place")
 
     def _checked_exact(self) -> float:
         assert self._strategy.exact is not None
-        value: Any = self._strategy.exact(self)
+        with calling(self._place, "exact", training=True):
+            value: Any = self._strategy.exact(self)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            place = f"strategy '{self._strategy.name}': exact must return a finite number of at least 0"
-            raise PluginError(f"{place}, got {value!r}")
+            raise PluginError(f"{self._place}: exact must return a finite number of at least 0, got {value!r}")
         return float(value)
 
     def _checked_penalty(self) -> torch.Tensor:
         assert self._strategy.penalty is not None
-        value: Any = self._strategy.penalty(self)
-        place = f"strategy '{self._strategy.name}': penalty must return a finite scalar tensor, got"
+        with calling(self._place, "penalty", training=True):
+            value: Any = self._strategy.penalty(self)
+        place = f"{self._place}: penalty must return a finite floating-point scalar tensor, got"
         if not isinstance(value, torch.Tensor) or value.dim() != 0 or not value.is_floating_point():
-            shape = f" of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else ""
+            tensor = isinstance(value, torch.Tensor)
+            shape = f" of shape {tuple(value.shape)} and dtype {value.dtype}" if tensor else ""
             raise PluginError(f"{place} {type(value).__name__}{shape}")
         # Later values are not finite when training diverges, which is a result and no defect of the plugin.
         if self._penalties == 0 and not bool(torch.isfinite(value.detach())):
@@ -272,6 +296,7 @@ class RunningPhase:
 
     def _leave(self) -> None:
         check_requires_grad(self.transfer, self.multipliers, self.label)
+        self.transfer.check_head("a plugin")
         if self.phase.keep:
             self.transfer.kept[self.phase.name] = copy_state(self.transfer.model)
 

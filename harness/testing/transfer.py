@@ -109,7 +109,9 @@ def _train_phase(case: Case, phase: strategies.RunningPhase, loss: Callable[[], 
         optimizer.zero_grad(set_to_none=True)
         loss().backward()  # type: ignore[no-untyped-call]
         if transfer.penalty is not None:
-            case.run("the penalty can be back-propagated", lambda penalty: penalty().backward(), transfer.penalty)
+            added = case.run("the penalty is a scalar tensor", transfer.penalty)
+            if added.requires_grad:
+                case.run("the penalty can be back-propagated", added.backward)
         optimizer.step()
     for name, tensor in frozen.items():
         case.same(tensor, before[name], f"what is frozen stays as it is, here {name}")

@@ -83,7 +83,8 @@ class Stepper:
         if self._penalty is not None:
             with self._counting():
                 added = self._penalty()
-            torch.autograd.backward(added)
+            if added.requires_grad:  # else it is a constant, as 0 in a phase without a penalty
+                torch.autograd.backward(added)
             whole = whole + added.detach()
         if self._add_penalties is not None:
             self._add_penalties()

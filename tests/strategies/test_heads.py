@@ -194,6 +194,31 @@ def test_a_head_that_cannot_be_replaced_is_refused_with_the_way_out(model, head,
         moved_to(model, new("zeros"), head=head)
 
 
+class Twice(nn.Module):
+    """Calls its head as often as it is told."""
+
+    def __init__(self, calls):
+        super().__init__()
+        self.body, self.head, self.calls = nn.Linear(36, 4), nn.Linear(4, 5), calls
+
+    def forward(self, inputs):
+        features = self.body(inputs.flatten(1))
+        called = [self.head(features * (call + 1)) for call in range(self.calls)]
+        return sum(called) if called else features @ self.head.weight.T
+
+
+@pytest.mark.parametrize("calls", [0, 2])
+def test_a_head_that_is_to_be_measured_is_called_once(calls):
+    with pytest.raises(
+        PluginError, match=f"Twice calls its head 'head' {calls} times in a forward pass; .*called once"
+    ):
+        moved_to(Twice(calls), new("zeros"), head="head")
+
+
+def test_without_a_source_a_head_may_be_called_as_often_as_the_network_likes():
+    assert moved_to(Twice(2), None).head == "head"
+
+
 def test_a_head_is_not_kept_for_another_number_of_outputs():
     with pytest.raises(PluginError, match="cannot be kept: it has 5 outputs, the new problem 7; give the new head"):
         moved_to(conv_bn_net(), new("keep"))

@@ -678,12 +678,104 @@ def test_a_plugin_that_sets_requires_grad_is_refused_wherever_it_does_so():
         list(train(prepare(late), lr=0.1))
 
 
-def test_a_plugin_that_replaces_the_head_is_refused():
-    def replace(t):
-        t.model[11] = nn.Linear(8, 3)
+def replace_head(t):
+    t.model[11] = nn.Linear(8, 3)
 
+
+def test_a_plugin_that_replaces_the_head_is_refused():
     with pytest.raises(PluginError, match="strategy 's': prepare must not replace the head, '11'"):
-        prepare(Strategy("s", phases=EVERYTHING.phases, prepare=replace))
+        prepare(Strategy("s", phases=EVERYTHING.phases, prepare=replace_head))
+
+
+def test_the_head_cannot_be_replaced_at_the_end_either():
+    transfer = prepare(Strategy("s", phases=EVERYTHING.phases, finish=replace_head))
+    with pytest.raises(PluginError, match="strategy 's': finish must not replace the head, '11'; change it in place"):
+        transfer.end()
+
+
+def test_the_head_cannot_be_replaced_while_a_phase_trains():
+    late = Strategy("s", phases=EVERYTHING.phases, penalty=lambda t: replace_head(t) or t.model[0].bias.sum())
+    with pytest.raises(PluginError, match="strategy 's': a plugin must not replace the head, '11'"):
+        list(train(prepare(late), lr=0.1))
+
+
+def test_the_head_keeps_its_shape_at_the_end():
+    def widen(t):
+        t.model[11].weight = nn.Parameter(torch.zeros(9, 8))
+
+    transfer = prepare(Strategy("s", phases=EVERYTHING.phases, finish=widen))
+    was = r"11.weight was \(3, 8\), is \(9, 8\)"
+    with pytest.raises(PluginError, match=f"strategy 's': finish must not change the shape of the head: {was}"):
+        transfer.end()
+
+
+def test_another_model_in_the_place_of_the_first_is_refused():
+    def swap(t):
+        t.model = conv_net()
+
+    with pytest.raises(PluginError, match="strategy 's': finish must not replace the model"):
+        prepare(Strategy("s", phases=EVERYTHING.phases, finish=swap)).end()
+
+
+def test_shares_that_cannot_be_added_up_are_refused():
+    phases = [Phase(lambda p: 1.0, share=1e308)] * 2
+    with pytest.raises(PluginError, match=r"strategy 's': the shares of its phases .*, got 1e\+308, 1e\+308"):
+        prepare(Strategy("s", phases=lambda t: phases))
+
+
+def test_a_multiplier_beyond_all_numbers_names_its_parameter_and_line():
+    powers = Strategy("s", phases=lambda t: [Phase(lambda p: 1e300 ** (2 + p.depth))])
+    message = r"strategy 's', phase 1: the multiplier of 0.weight is larger than any number \(test_strategies.py, line"
+    with pytest.raises(PluginError, match=message):
+        prepare(powers)
+
+
+# Errors of a plugin's own code
+
+
+def nothing(t):
+    return {}["x"]
+
+
+@pytest.mark.parametrize("hook", ["prepare", "phases"])
+def test_what_a_plugin_raises_before_training_names_strategy_callable_and_line(hook):
+    line = nothing.__code__.co_firstlineno + 1
+    with pytest.raises(PluginError) as caught:
+        prepare(Strategy("s", **{"phases": EVERYTHING.phases, hook: nothing}))
+    assert str(caught.value) == f"strategy 's': {hook} (test_strategies.py, line {line}) raised KeyError: 'x'"
+
+
+def test_what_select_raises_names_the_parameter_too():
+    with pytest.raises(PluginError, match=r"'s', phase 1: select of 0.weight \(test_.*\) raised KeyError: 'x'"):
+        prepare(Strategy("s", phases=lambda t: [Phase(nothing)]))
+
+
+def test_an_option_that_a_strategy_refuses_is_its_own_error():
+    def refuse(t):
+        raise ValueError("s: r must be a whole number")
+
+    with pytest.raises(ValueError, match=r"^s: r must be a whole number$"):
+        prepare(Strategy("s", phases=EVERYTHING.phases, prepare=refuse))
+
+
+@pytest.mark.parametrize("hook", ["penalty", "finish"])
+def test_what_a_plugin_raises_in_training_names_strategy_callable_and_line(hook):
+    line = nothing.__code__.co_firstlineno + 1
+    transfer = prepare(Strategy("s", phases=EVERYTHING.phases, **{hook: nothing}))
+    with pytest.raises(PluginError) as caught:
+        (transfer.penalty or transfer.end)()
+    assert str(caught.value) == f"strategy 's': {hook} (test_strategies.py, line {line}) raised KeyError: 'x'"
+
+
+@pytest.mark.parametrize("hook", ["penalty", "finish"])
+def test_a_strategy_that_has_begun_to_train_is_applicable(hook):
+    def late(t):
+        raise NotApplicable("late")
+
+    transfer = prepare(Strategy("s", phases=EVERYTHING.phases, **{hook: late}))
+    message = f"strategy 's': {hook} .* raised NotApplicable, which only prepare and phases may, .*: late"
+    with pytest.raises(PluginError, match=message):
+        (transfer.penalty or transfer.end)()
 
 
 @pytest.mark.parametrize(
@@ -691,16 +783,15 @@ def test_a_plugin_that_replaces_the_head_is_refused():
     [
         (1.0, "float"),
         (None, "NoneType"),
-        (torch.ones(1), r"Tensor of shape \(1,\)"),
-        (torch.tensor(1), r"Tensor of shape \(\)"),
+        (torch.ones(1), r"Tensor of shape \(1,\) and dtype torch.float32"),
+        (torch.tensor(1), r"Tensor of shape \(\) and dtype torch.int64"),
         (torch.tensor(float("nan")), "nan before the first step"),
     ],
 )
 def test_a_penalty_that_is_no_finite_scalar_is_refused(value, found):
     transfer = prepare(one_phase(lambda p: 1.0, penalty=lambda t: value))
-    with pytest.raises(
-        PluginError, match=f"strategy 'custom': penalty must return a finite scalar tensor, got {found}"
-    ):
+    rule = "strategy 'custom': penalty must return a finite floating-point scalar tensor"
+    with pytest.raises(PluginError, match=f"{rule}, got {found}"):
         transfer.penalty()
 
 

@@ -490,6 +490,13 @@ def test_a_penalty_is_part_of_what_is_minimised_and_not_of_the_scores():
     assert np.allclose([row[1:] for row in scores(one)], [row[1:] for row in scores(other)], atol=1e-5)
 
 
+def test_a_penalty_that_hangs_on_no_parameter_is_a_constant_and_changes_nothing():
+    three = Strategy("three", phases=lambda t: [Phase(lambda p: 1.0)], penalty=lambda t: torch.tensor(3.0))
+    without, with_constant = (run(payload(epochs=1), parts(strategy=one)) for one in (FULL, three))
+    assert with_constant["weights_hash"] == without["weights_hash"]
+    assert with_constant["evaluations"] == without["evaluations"]
+
+
 # Failures ------------------------------------------------------------------------------------------------------------
 
 
