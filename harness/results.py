@@ -84,9 +84,11 @@ class Results:
         """The tuning study of an arm in a replicate, for Optuna's own plots and importances.
 
         Raises:
-            ResultsError: no such study, or several problems to choose from.
+            ResultsError: nothing was tuned, no such study, or several problems to choose from.
         """
         studies = self.table("studies")
+        if studies.empty:
+            raise ResultsError(f"nothing was tuned in {self.folder}, so there is no study")
         found = studies[(studies["arm"] == arm) & (studies["replicate"] == replicate)]
         if problem is not None:
             found = found[found["problem"] == problem]

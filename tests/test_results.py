@@ -84,3 +84,18 @@ def test_what_is_not_there_is_named(results, tmp_path):
         results.table("run")
     with pytest.raises(ResultsError, match="no tables in"):
         harness.load(tmp_path / "nothing")
+
+
+def test_that_nothing_was_tuned_is_said_of_a_study(tmp_path):
+    from harness import tables
+    from harness.coordinator import Coordinator
+    from harness.store import Store
+    from harness.tables.datapackage import write_tables
+    from tests.small import Answering, a_plan
+
+    plan = a_plan(tmp_path, {"tuning": None})
+    made = tables.build(plan, Coordinator(plan, Store(tmp_path / "r"), executor=Answering()).run())
+    every = {name: tables.frame(name, []) for name in columns.TABLES}
+    write_tables({**every, **made}, tmp_path / "r", name="suite")
+    with pytest.raises(ResultsError, match=r"nothing was tuned in .*, so there is no study$"):
+        harness.load(tmp_path / "r").study("sgd", 0)

@@ -22,7 +22,8 @@ def outline_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--model", metavar="NAME", help="Network whose blocks a strategy is shown for."),
         click.option(
             "--option", "settings", multiple=True, metavar="NAME=VALUE",
-            help="Option of the strategy, e.g. --option r=8; MODEL.NAME=VALUE for one of the network.",
+            help="Option of the strategy, e.g. --option r=8; of the network with the word 'model' before it, "
+            "e.g. --option model.width=8.",
         ),
         click.option(
             "--input-shape", metavar="CxHxW", help=f"Shape of one input. [default: {'x'.join(map(str, SHAPE))}]"
@@ -96,6 +97,9 @@ def _settings(settings: Sequence[str], parts: Mapping[str, PartInfo]) -> dict[st
             raise click.BadParameter(f"must be NAME=VALUE, got {setting!r}", param_hint="--option")
         kind = "model" if name.startswith("model.") else "strategy"
         option, known = name.removeprefix("model."), [*parts[kind].options, *parts[kind].required]
+        if option not in known and name.startswith(f"{parts['model'].name}."):
+            own = name.removeprefix(f"{parts['model'].name}.")
+            raise PluginError(f"options of the network begin with the word 'model': write --option model.{own}={text}")
         if option not in known:
             near = nearest(option, known)
             way = f"; did you mean '{near}'?" if near else f" (known: {', '.join(known) or 'none'})"

@@ -118,9 +118,11 @@ def show(name: str, plugins: tuple[Path, ...], as_json: bool, model: str | None,
     if model is not None:
         show_outline(catalog, name, model, as_json=as_json, **wanted)
         return
-    given = [option for option, value in wanted.items() if value not in (None, ())]
+    flags = {parameter.name: parameter.opts[0] for parameter in click.get_current_context().command.params}
+    given = [str(flags[option]) for option, value in wanted.items() if value not in (None, ())]
     if given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} says something of a network: add --model NAME")
+        says = "says something" if len(given) == 1 else "say something"
+        raise click.UsageError(f"{' and '.join(given)} {says} of a strategy on a network: add --model NAME")
     found = catalog.named(name)
     if not found:
         _unknown(f"no part named '{name}'", name, sorted({part.name for part in catalog.parts}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pandas as pd
 
@@ -19,6 +20,8 @@ from harness.report.view import View, short
 from harness.verdict.format import Measure, count
 from harness.verdict.summary import spread
 
+DISTURBED = 1.5
+"""Times of one arm that differ by more than this factor were taken while the machine did other work."""
 FEW, MUCH = 0.1, 0.5
 """An arm that trains less than this share, and saves more than that share of what the baseline saves."""
 
@@ -141,16 +144,25 @@ def _measures(view: View, problem: str, arm: str, runs: pd.DataFrame) -> list[Ce
     done, planned = runs[runs["status"] == "ok"], view.suite.compare.replicates
     forgot = [mean(done[name]) for name in ("forgetting_kept", "forgetting_refit")]
     share, stored, saved = (mean(done[name]) for name in ("trainable_share", "stored_bytes", "saved_bytes"))
-    step = pd.to_numeric(done["step_milliseconds"]).median() if view.clocks_comparable else math.nan
+    steps = pd.to_numeric(done["step_milliseconds"]).dropna().astype(float) if view.clocks_comparable else []
     cells = [number(f"{100 * value:.2f}", value) for value in forgot]
     cells += [number(transfer.percent(share) if math.isfinite(share) else "", share)]
     cells += [number(size(value) if math.isfinite(value) else "", value) for value in (stored, saved)]
-    cells += [number(f"{step:.3g}", float(step)), _range(transfer.rates(view, problem, arm, done))]
+    cells += [_clocked([float(step) for step in steps]), _range(transfer.rates(view, problem, arm, done))]
     cells += [Cell(f"{len(done)}/{planned}", float(len(done)))]
     if (setting := transfer.defaults_setting(view)) is None:
         return cells
     row = transfer.summary_row(view, problem, arm, setting)
     return [*cells, Cell(NONE) if row is None else _with_interval(view.measure, row["mean"], math.nan, math.nan)]
+
+
+def _clocked(values: list[float]) -> Cell:
+    """`0.64`, the median; with the range over the runs where that is wide: `0.64 (0.61 to 1.9)`."""
+    if not values:
+        return Cell(NONE)
+    low, middle, high = min(values), statistics.median(values), max(values)
+    wide = f" ({low:.3g} to {high:.3g})" if high > DISTURBED * low else ""
+    return Cell(f"{middle:.3g}{wide}", middle)
 
 
 def _range(values: list[float]) -> Cell:
@@ -166,7 +178,12 @@ def _caption(view: View, problem: str) -> str:
     if problem != view.problems[0]:
         return f"The same{on}."
     chosen = "chosen" if view.suite.tuning.trials else "given"
-    blank = "" if view.clocks_comparable else " Milliseconds are blank, since runs cannot be compared by time (H008)."
+    clocks = (
+        f"Milliseconds a step are medians, with the range over the runs where that spans more than a factor of "
+        f"{DISTURBED:g}: only runs of this suite are known (H008), no other work on the machine."
+        if view.clocks_comparable
+        else "Milliseconds are blank, since runs cannot be compared by time (H008)."
+    )
     parts = [
         f"Strategies{on}, final runs ({view.main_setting}): mean and {interval(view)}, failed runs as in the table "
         "above; the difference has the interval of its verdict; all else are means of the finished runs.",
@@ -174,7 +191,8 @@ def _caption(view: View, problem: str) -> str:
         "head, and with a head refitted before and after.",
         "Trains: largest share of the parameters over the phases, which says nothing of memory. Stored: what has to be "
         "kept per task beside the source network. Saved for backward: largest over the phases, one batch.",
-        f"The learning rate is the {chosen} one, its range over the replicates.{blank}",
+        f"The learning rate is the {chosen} one, its range over the replicates.",
+        clocks,
     ]
     return " ".join(parts)
 

@@ -191,8 +191,9 @@ def still_rising(evidence: Evidence) -> Iterator[Remark]:
         if len(steps) >= SMALLEST_N and mean_of(steps).interval()[0] > 0:
             rising.setdefault(problem, []).append(arm)
     for problem, arms in rising.items():
-        by_steps = any(s.problem == problem and s.values.get("steps") is not None for s in evidence.suite.settings)
-        last, more = ("evaluation", "steps") if by_steps else ("epoch", "epochs")
+        values = [setting.values for setting in evidence.suite.settings if setting.problem == problem]
+        counted = any(one.get("steps") is not None for one in values)
+        last, more = ("evaluation", "steps") if counted else ("epoch", "epochs")
         message = f"{listed(arms)} on {problem}: validation {evidence.metric.words} still improves at the last {last}"
         yield Remark("H011", "N", message, f"the answer holds for this budget only; compare with more {more}")
 

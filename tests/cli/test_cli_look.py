@@ -33,6 +33,7 @@ def test_plan_says_how_many_runs_of_what_and_does_none(look):
     assert "3 studies of 2 tpe trials for each arm; 3 replicates compared in accuracy, margin 0.01 with sgd" in lines
     assert "24 runs, about " in lines[-1]
     assert "0 of 24 ok, 0 failed, 24 missing" in lines[-1]
+    assert "the start of a process for each run and the report come on top" in lines[-1]
     assert look.files() == before
 
 

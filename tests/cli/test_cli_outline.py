@@ -94,7 +94,13 @@ def test_biases_that_cannot_learn_are_named(project):
         (["--model", "cnn", "--option", "r"], 2, "must be NAME=VALUE, got 'r'"),
         (["--model", "cnn", "--option", "r=0"], 2, "lora: r must be a whole number from 1 to"),
         (["--model", "cnn", "--option", "model.hiden=3"], 2, "has no option 'hiden'; did you mean 'hidden'?"),
-        (["--outputs", "3"], 2, "--outputs says something of a network: add --model NAME"),
+        (
+            ["--model", "cnn", "--option", "cnn.hidden=3"],
+            2,
+            "begin with the word 'model': write --option model.hidden=3",
+        ),
+        (["--outputs", "3"], 2, "--outputs says something of a strategy on a network: add --model NAME"),
+        (["--option", "r=8", "--norm", "eval"], 2, "--option and --norm say something of a strategy on a network"),
     ],
 )
 def test_what_means_nothing_is_refused_in_one_line(project, words, code, says):

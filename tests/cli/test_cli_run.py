@@ -140,6 +140,13 @@ def test_the_root_of_the_disk_is_no_place_for_results(results):
         session._check_path(Path(results))
 
 
+def test_a_place_where_no_folder_can_be_made_is_one_clear_error(look):
+    result = look.run("run", "suite.toml", "--results", "/proc/nope")
+    assert (result.code, result.out) == (4, "")
+    assert result.err.startswith("error: cannot write /proc/nope: no folder can be made there; ")
+    assert "another folder with --results" in result.err
+
+
 @pytest.mark.parametrize("results", ["~/results", "~root/x", "~"])
 def test_a_literal_tilde_is_not_made_a_folder_of(look, results):
     result = look.run("run", "suite.toml", "--results", results)

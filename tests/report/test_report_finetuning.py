@@ -163,6 +163,17 @@ def test_the_main_table_has_the_arms_in_declared_order_with_what_their_runs_reco
     assert column(table, "Forgetting, kept")[:6] == [f"{100 * x:.2f}" if np.isfinite(x) else "–" for x in lost]
 
 
+def test_clocks_that_were_disturbed_are_shown_with_their_range(view: View) -> None:
+    timings = view.findings.tables["timings"].merge(view.findings.tables["runs"][["run_id", "arm", "replicate"]])
+    slow = {"lora": [4.0, 4.5, 5.0, 5.5, 6.0], "full": [4.0, 4.5, 5.0, 5.5, 6.1]}
+    steps = [slow.get(row.arm, [4.25] * 5)[row.replicate] for row in timings.itertuples()]
+    timings = timings.assign(step_milliseconds=steps).drop(columns=["arm", "replicate"])
+    made = View(dataclasses.replace(view.findings, tables={**view.findings.tables, "timings": timings}))
+    shown = dict(zip(column(table := finetuning.main(made, "few"), "Arm"), column(table, "Step"), strict=True))
+    assert (shown["lora"], shown["full"], shown["bitfit"]) == ("5", "5 (4 to 6.1)", "4.25")
+    assert "no other work on the machine" in table.caption
+
+
 def test_value_and_difference_of_the_main_table_are_t_intervals_over_replicates(view: View) -> None:
     finals = view.findings.finals.query("setting == 'tuned' and problem == 'few'")
     values = 100 * finals.pivot(index="replicate", columns="arm", values="value")
