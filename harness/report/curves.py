@@ -15,9 +15,13 @@ from matplotlib.figure import Figure
 from harness.report import labels
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
+    OVERLAY,
     canvas,
     few_ticks,
+    grid,
+    grid_height,
     handle,
+    leftmost,
     legend,
     legend_height,
     place,
@@ -32,8 +36,6 @@ COLUMNS = ["problem", "setting", "arm", "metric", "split", "mark", "replicate", 
 SPLITS = ("validation", "train")
 BORDER = "border"
 """The mark of a row that says where a phase of a strategy begins, in place of a value."""
-OVERLAY = 8
-"""With more arms than these, each gets a panel of its own."""
 
 
 @dataclass(frozen=True)
@@ -266,19 +268,15 @@ def _draw_many(frame: pd.DataFrame, view: View) -> Figure:
     metric = str(frame["metric"].iat[0])
     part = frame[frame["metric"] == metric]
     arms = [arm for arm in view.arms if (part["arm"] == arm).any()]
-    columns, wide, high = 4, 1.85, 1.15
-    figure = canvas(0.05 + -(-len(arms) // columns) * (high + 0.75))
+    figure = canvas(grid_height(len(arms)))
     scale, solid = _scale(frame, view, metric), (part["split"] == "validation").any()
-    for at, arm in enumerate(arms):
-        row, column = divmod(at, columns)
-        axes = place(figure, 0.65 + column * (wide + 0.43), 0.28 + row * (high + 0.75), wide, high)
+    for at, (arm, axes) in enumerate(zip(arms, grid(figure, [short(arm, 22) for arm in arms]), strict=True)):
         with tagged(axes, view.styles[arm].gid):
             for split in SPLITS:
                 rows = part[(part["arm"] == arm) & (part["split"] == split)]
                 _lines(axes, rows, view, arm, dashed=split == "train" and solid)
-        _finish(axes, part, Panel(metric, "validation", row, column), scale, part)
+        _finish(axes, part, Panel(metric, "validation", 0, 0), scale, part)
         axes.set_title(short(arm, 22), fontsize=9)
-        if column:
+        if not leftmost(at):
             axes.set_ylabel("")
-            axes.tick_params(labelleft=False)
     return figure

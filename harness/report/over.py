@@ -14,13 +14,19 @@ from harness.report import transfer
 from harness.report.chart import Chart, chart
 from harness.report.counted import interval, per_arm
 from harness.report.plotting import (
+    MUTED,
+    OVERLAY,
     canvas,
     category_axis,
     few_ticks,
+    grid,
+    grid_height,
     handle,
+    leftmost,
     legend,
     legend_height,
     log_axis,
+    lowest,
     place,
     tagged,
 )
@@ -82,6 +88,8 @@ def _chart(view: View, number: int, one: Series) -> Chart | None:
     scale = scale_of(view.measure, frame[["mean", "lo", "hi"]].to_numpy(float).ravel())
     dashed = [arm for arm in view.arms if _from_scratch(view, arm)]
     apart = f" Dashed: trained from scratch ({listed(dashed)})." if dashed else ""
+    if frame["arm"].nunique() > OVERLAY:
+        apart += f" A panel for each arm, and {view.baseline} in grey."
     return chart(
         _draw,
         frame,
@@ -142,6 +150,8 @@ def _from_scratch(view: View, arm: str) -> bool:
 
 def _draw(frame: pd.DataFrame, view: View) -> Figure:
     arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
+    if len(arms) > OVERLAY:
+        return _draw_many(frame, view, arms)
     top = legend_height(len(arms)) if len(arms) > 1 else 0.05
     figure = canvas(top + 0.2 + 3.0 + 0.65)
     if len(arms) > 1:
@@ -150,15 +160,33 @@ def _draw(frame: pd.DataFrame, view: View) -> Figure:
             entry.set_linestyle(DASHES if _from_scratch(view, arm) else "-")
         legend(figure, handles, [view.styles[arm].gid for arm in arms], top=0.02)
     axes = place(figure, 0.85, top + 0.2, 7.6, 3.0)
-    numeric = not _named(frame)
-    wide = numeric and frame["x"].min() > 0 and frame["x"].max() > WIDE_RATIO * frame["x"].min()
-    if wide:
-        axes.set_xscale("log")
     for at, arm in enumerate(arms):
         with tagged(axes, view.styles[arm].gid):
-            _arm(axes, frame[frame["arm"] == arm], view, arm, share=beside(at, len(arms)), wide=wide, whole=frame)
-    _finish(axes, frame, view, wide=wide)
+            _arm(axes, frame[frame["arm"] == arm], view, arm, share=beside(at, len(arms)), whole=frame)
+    _finish(axes, frame, view)
     return figure
+
+
+def _draw_many(frame: pd.DataFrame, view: View, arms: list[str]) -> Figure:
+    """A panel for each arm, with the baseline in grey; all have the same axes."""
+    figure = canvas(grid_height(len(arms)))
+    base = frame[frame["arm"] == view.baseline]
+    for at, (arm, axes) in enumerate(zip(arms, grid(figure, [short(arm, 22) for arm in arms]), strict=True)):
+        apart = 0.0 if arm == view.baseline else 0.03
+        if apart:
+            with tagged(axes, view.styles[view.baseline].gid):
+                _arm(axes, base, view, view.baseline, share=-apart, whole=frame, grey=True)
+        with tagged(axes, view.styles[arm].gid):
+            _arm(axes, frame[frame["arm"] == arm], view, arm, share=apart, whole=frame)
+        _finish(axes, frame, view, small=True)
+        axes.set_xlabel(axes.get_xlabel() if lowest(at, len(arms)) else "")
+        axes.set_ylabel(axes.get_ylabel() if leftmost(at) else "")
+    return figure
+
+
+def _logarithmic(frame: pd.DataFrame) -> bool:
+    low, high = float(frame["x"].min()), float(frame["x"].max())
+    return not _named(frame) and 0 < WIDE_RATIO * low < high
 
 
 def _named(frame: pd.DataFrame) -> bool:
@@ -171,32 +199,45 @@ def beside(at: int, arms: int) -> float:
     return (at - (arms - 1) / 2) * min(0.012, 0.08 / max(1, arms))
 
 
+def _beside(x: float, share: float, whole: pd.DataFrame) -> float:
+    """The place that lies so many shares of the points' range beside x."""
+    low, high = float(whole["x"].min()), float(whole["x"].max())
+    return x * (high / low) ** share if _logarithmic(whole) else x + share * (high - low)
+
+
 def _arm(
-    axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, share: float, wide: bool, whole: pd.DataFrame
+    axes: Axes, rows: pd.DataFrame, view: View, arm: str, *, share: float, whole: pd.DataFrame, grey: bool = False
 ) -> None:
-    style, low, high = view.styles[arm], float(whole["x"].min()), float(whole["x"].max())
+    style, small = view.styles[arm], 0.7 if grey else 1.0
+    colour = MUTED if grey else style.colour
     x = rows["x"].astype(float)
-    x = x * (high / low) ** share if wide else x + share * (high - low)
+    x = x.map(lambda one: _beside(one, share, whole))
     dashes = DASHES if _from_scratch(view, arm) else "-"
-    axes.plot(x, rows["mean"].astype(float), color=style.colour, linewidth=1.6, linestyle=dashes, zorder=3)
-    axes.vlines(x, rows["lo"].astype(float), rows["hi"].astype(float), color=style.colour, linewidth=2.0, zorder=3)
-    look: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": 7, "zorder": 4}
-    axes.plot(x, rows["mean"].astype(float), color=style.colour, mec="#ffffff", mew=0.8, **look)
+    axes.plot(x, rows["mean"].astype(float), color=colour, linewidth=1.6 * small, linestyle=dashes, zorder=3)
+    axes.vlines(x, rows["lo"].astype(float), rows["hi"].astype(float), color=colour, linewidth=2 * small, zorder=3)
+    look: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": 7 * small, "zorder": 4}
+    axes.plot(x, rows["mean"].astype(float), color=colour, mec="#ffffff", mew=0.8, **look)
 
 
-def _finish(axes: Axes, frame: pd.DataFrame, view: View, *, wide: bool) -> None:
+def _finish(axes: Axes, frame: pd.DataFrame, view: View, *, small: bool = False) -> None:
     values = frame[["mean", "lo", "hi"]].to_numpy(float).ravel()
+    wide = _logarithmic(frame)
+    if wide:
+        axes.set_xscale("log")
     scale = scale_of(view.measure, values)
-    scale.apply(axes, values)
+    scale.apply(axes, values, ticks=3 if small else 5)
     axes.set_ylabel(scale.label("test"))
     axes.set_xlabel(AXES[str(frame["axis"].iat[0])] + (", log scale" if wide else ""))
     distinct = sorted(set(frame["x"].astype(float)))
     if _named(frame):
         category_axis(axes.xaxis, _texts(frame))
-    elif len(distinct) <= 8:
+    elif len(distinct) <= (4 if small else 8):
         axes.set_xticks(distinct, labels=_texts(frame))
         axes.minorticks_off()
     elif wide:
         log_axis(axes.xaxis)
     else:
-        few_ticks(axes.xaxis, 7)
+        few_ticks(axes.xaxis, 4 if small else 7)
+    if small:
+        axes.tick_params(axis="x", labelsize=8)
+        axes.set_xlim(*(_beside(end, share, frame) for end, share in ((distinct[0], -0.1), (distinct[-1], 0.1))))

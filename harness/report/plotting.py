@@ -101,6 +101,40 @@ def place(figure: Figure, left: float, top: float, width: float, height: float, 
     return figure.add_axes(box, **options)
 
 
+OVERLAY = 8
+"""With more arms than these in one panel nothing can be told apart, and each gets a panel of its own."""
+_COLUMNS, _PANEL, _BESIDE, _BELOW = 4, (1.85, 1.15), 0.43, 0.75
+"""Panels a row, and inches: of a panel, between two, and below each for ticks and the next one's title."""
+
+
+def grid_height(panels: int) -> float:
+    """Inches of a figure with so many small panels."""
+    return 0.05 + -(-panels // _COLUMNS) * (_PANEL[1] + _BELOW)
+
+
+def grid(figure: Figure, titles: Sequence[str]) -> list[Axes]:
+    """Small panels with their titles, row by row; ticks of the left axis stand at the first of a row alone."""
+    made = []
+    for at, title in enumerate(titles):
+        row, column = divmod(at, _COLUMNS)
+        left, top = 0.65 + column * (_PANEL[0] + _BESIDE), 0.28 + row * (_PANEL[1] + _BELOW)
+        axes = place(figure, left, top, *_PANEL)
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelleft=not column)
+        made.append(axes)
+    return made
+
+
+def leftmost(at: int) -> bool:
+    """Whether a panel of the grid is the first of its row."""
+    return at % _COLUMNS == 0
+
+
+def lowest(at: int, panels: int) -> bool:
+    """Whether no panel of the grid stands below this one."""
+    return at + _COLUMNS >= panels
+
+
 def svg_text(figure: Figure, *, name: str, title: str) -> str:
     """The figure as one `<svg>` element whose bytes depend on nothing but what is drawn."""
     figure.patch.set_gid("bg")

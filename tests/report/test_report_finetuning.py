@@ -6,6 +6,7 @@ import dataclasses
 import html
 import re
 from pathlib import Path
+from typing import Any
 
 import finetuned
 import numpy as np
@@ -38,7 +39,7 @@ from harness.report.chart import Chart
 from harness.report.forgotten import forgotten
 from harness.report.inclusion import inclusion
 from harness.report.layout import Table
-from harness.report.plotting import look
+from harness.report.plotting import MUTED, PAPER, look
 from harness.report.sections import sections
 from harness.report.view import View
 from harness.sizes import Shared
@@ -282,6 +283,38 @@ def test_each_run_stands_where_target_and_source_put_it_marked_by_its_checkpoint
     assert (mean.get_xdata()[0], mean.get_ydata()[0]) == pytest.approx((-100 * runs.mean(), 100 * values.mean()))
 
 
+def test_of_many_arms_each_has_a_panel_with_the_baseline_in_grey(view: View, monkeypatch: Any) -> None:
+    monkeypatch.setattr(forgetting, "OVERLAY", 2)
+    frame = forgetting.forgetting_frame(view, "few")
+    figure = drawn(forgetting._draw, frame, view)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["full", "linear_probe", "lp_ft", "bitfit", "lora"]
+    lost = 100 * tuned(view, "full")["forgetting_kept"]
+    for arm, axes in zip(("full", "linear_probe", "lp_ft", "bitfit", "lora"), figure.axes, strict=True):
+        mine = [line for line in axes.lines if line.get_gid() == view.styles[arm].gid]
+        grey = [line for line in axes.lines if line.get_color() == MUTED and line.get_gid() == view.styles["full"].gid]
+        # Runs and mean with either head; in grey those of the baseline with the head that it had.
+        assert (len(mine), len(grey)) == (4, 0 if arm == "full" else 2)
+        hollow = [line.get_markerfacecolor() == PAPER for line in mine]
+        assert hollow == [False, False, True, True]
+        if grey:
+            assert sorted(grey[0].get_xdata()) == pytest.approx(sorted(-lost))
+    assert "A panel for each arm, and full in grey." in caption(forgetting.forgetting(view, "few"))
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(9.0, "linear"), (11.0, "symlog")])
+def test_one_run_that_forgot_everything_does_not_pile_the_others_up_at_0(
+    view: View, largest: float, scale: str
+) -> None:
+    frame = forgetting.forgetting_frame(view, "few")
+    runs = frame["source_change"] / frame["source_change"].abs().max() * largest
+    frame = frame.assign(source_change=runs)
+    axes = drawn(forgetting._draw, frame, view).axes[0]
+    assert axes.get_xscale() == scale
+    low, high = axes.get_xlim()
+    assert low < runs.min() < 0 < high
+    assert ("logarithmic beyond" in forgetting._spread_said(frame)) == (scale == "symlog")
+
+
 def test_what_cannot_forget_is_named_and_not_drawn(view: View, undrawn: None) -> None:
     made = forgetting.forgetting(view, "few")
     assert made is not None
@@ -408,6 +441,24 @@ def test_what_learns_from_scratch_is_dashed_in_line_and_legend(budgets: View, un
         assert (lines[0].get_linestyle() == "--") == (arm == "scratch")
     (made,) = over.over(budgets)
     assert "Dashed: trained from scratch (scratch)." in made.caption
+
+
+def test_of_many_arms_over_labels_each_has_a_panel_with_the_baseline_in_grey(budgets: View, monkeypatch: Any) -> None:
+    monkeypatch.setattr(over, "OVERLAY", 2)
+    (one,) = over.series(budgets)
+    frame = over.over_frame(budgets, one)
+    figure = drawn(over._draw, frame, budgets)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(FEW)
+    for arm, axes in zip(FEW, figure.axes, strict=True):
+        rows = {name: frame[frame["arm"] == name]["mean"].tolist() for name in (arm, "full")}
+        drawn_in = {
+            colour: [line.get_ydata().tolist() for line in axes.lines if line.get_color() == colour]
+            for colour in (budgets.styles[arm].colour, MUTED)
+        }
+        assert drawn_in[budgets.styles[arm].colour] == [rows[arm]] * 2  # a line, and its markers
+        assert drawn_in[MUTED] == ([] if arm == "full" else [rows["full"]] * 2)
+        assert (axes.get_xlim(), axes.get_ylim()) == (figure.axes[0].get_xlim(), figure.axes[0].get_ylim())
+    assert "A panel for each arm, and full in grey." in caption(over.over(budgets)[0])
 
 
 def test_without_knowing_how_many_all_are_budgets_stand_in_their_order(budgets: View) -> None:
