@@ -107,6 +107,7 @@ def _wait_for(condition, seconds=120):
 )
 def test_an_interrupted_suite_goes_on_and_ends_as_an_uninterrupted_one(project, number, code):
     project.write(suite={"execution": {"executor": "process", "workers": 2}, "problem.epochs": 20})
+    assert project.run("plan", "suite.toml").code == 0  # its answers are kept: the next command starts no child
     process = project.start("run", "suite.toml", start_new_session=True)
     _wait_for(lambda: len(list((project.folder / "results/suite/runs").glob("*/*.json"))) >= 4)
     os.kill(process.pid, number)

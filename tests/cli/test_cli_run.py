@@ -246,7 +246,9 @@ def _on_a_terminal(look, *words):
 
 # Without colours, where the user wants none: tests/test_progress.py.
 def test_a_terminal_gets_a_live_bar(look):
-    shown, code = _on_a_terminal(look, "run", small(look), "--results", str(look.own / "a"))
+    suite = small(look)
+    assert look.run("plan", suite).code == 0  # its answers are kept: the next command starts no child
+    shown, code = _on_a_terminal(look, "run", suite, "--results", str(look.own / "a"))
     assert code == 0
     assert "4/4" in shown
     assert re.search(r"\x1b\[[0-9;]*3[0-9;]*m", shown)

@@ -548,7 +548,8 @@ def test_the_server_is_deaf_to_what_a_terminal_sends_to_all(executor, job, numbe
 # Last, since it ends the server, which is one for all executors of a process.
 
 
-def test_closing_ends_what_is_under_way_and_keeps_nothing_of_it(origin, job, tmp_path):
+def test_closing_ends_what_is_under_way_and_keeps_nothing_of_it(origin, job, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
     made = ProcessExecutor(1, threads=1, preload=[], time_limit=120, logs=tmp_path / "logs")
     made.submit(job("sleep"))
     deadline = time.monotonic() + 60

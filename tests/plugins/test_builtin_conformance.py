@@ -8,6 +8,7 @@ from pathlib import Path
 
 import harness_plugins
 import pytest
+import sklearn.datasets  # noqa: F401  # now, since to import it draws from Python's generator, which no part may
 import torch
 
 from harness.hookspecs import plural
