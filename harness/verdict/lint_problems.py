@@ -13,6 +13,7 @@ from harness.verdict.compare import inclusion
 from harness.verdict.evidence import Evidence, Remark
 from harness.verdict.format import listed
 from harness.verdict.judgement import Verdict, context_of, shared_streams
+from harness.verdict.pairs import judged
 
 if TYPE_CHECKING:
     from harness.suite import Setting
@@ -52,17 +53,16 @@ def separates_nothing(evidence: Evidence) -> Iterator[Remark]:
     """H022: all arms of a problem are above 99 % accuracy, or within 2 points of a guess."""
     if evidence.metric.unit != "fraction" or evidence.metric.name not in ("accuracy", "balanced_accuracy"):
         return
-    finals = evidence.finals
+    finals = judged(evidence.finals)
     for problem in evidence.suite.problems:
         here = finals[(finals["problem"] == problem) & (finals["setting"] == evidence.setting)]
-        means = here[here["status"] == "ok"].groupby("arm")["value"].mean()
-        failed = set(here.loc[~here["status"].isin(["ok", "not_applicable"]), "arm"]) - set(means.index)
-        if len(means) < 2 or failed:
+        means, finished = here.groupby("arm")["counted"].mean(), here.loc[here["status"] == "ok", "arm"]
+        if len(means) < 2 or not means.index.isin(finished).all():
             continue
-        chance = _chance(evidence, problem)
+        low, high = _guesses(evidence, problem)
         if (means > PERFECT).all():
             message, remedy = f"every arm is above 99 % on {problem}", "take a harder problem, or fewer labels"
-        elif ((means - chance).abs() <= NEAR_CHANCE).all():
+        elif means.between(low - NEAR_CHANCE, high + NEAR_CHANCE).all():
             message = f"no arm is further than 2 points from a guess on {problem}"
             remedy = "take an easier problem, more labels, or a larger budget"
         else:
@@ -70,12 +70,16 @@ def separates_nothing(evidence: Evidence) -> Iterator[Remark]:
         yield Remark("H022", "W", f"{message}, so it separates nothing", remedy)
 
 
-def _chance(evidence: Evidence, problem: str) -> float:
-    """Accuracy of a guess; nan where the number of classes is not known."""
-    classes = evidence.classes(problem)
-    if classes:
-        return 1 / classes
-    return math.nan if evidence.metric.floor is None else evidence.metric.floor
+def _guesses(evidence: Evidence, problem: str) -> tuple[float, float]:
+    """Accuracy of guessing any class, and of always saying the most frequent one; nan where neither is known."""
+    chance = math.nan if evidence.metric.floor is None else evidence.metric.floor
+    if not (classes := evidence.classes(problem)):
+        return chance, chance
+    if evidence.metric.name != "accuracy":
+        return 1 / classes, 1 / classes
+    rows = evidence.tables["classes"]
+    support = rows[rows["problem"] == problem].drop_duplicates("class")["support"]
+    return 1 / classes, float(support.max() / support.sum())
 
 
 def validation_beyond_budget(evidence: Evidence) -> Iterator[Remark]:

@@ -467,6 +467,18 @@ def test_h022_counts_classes_where_they_are_recorded(case):
     assert "H022" in [code for code, _ in case.codes()]
 
 
+def test_h022_takes_always_saying_the_most_frequent_class_for_a_guess(case):
+    case.values, case.tables = two(0.885, 0.915), {"classes": classes(2, 900, 100)}
+    assert "H022" in [code for code, _ in case.codes()]
+    case.tables = {"classes": classes(2, 800, 200)}
+    assert "H022" not in [code for code, _ in case.codes()]
+
+
+def test_h022_counts_failed_runs_as_the_means_do(case):
+    case.values = {"sgd": [0.995, 0.996, 0.997, 0.995, None], "adam": list(np.linspace(0.9901, 0.9995, 5))}
+    assert "H022" not in [code for code, _ in case.codes()]
+
+
 def test_h022_is_silent_where_an_arm_never_finished(case):
     case.values = {"sgd": [None] * 5, "adam": list(np.linspace(0.9901, 0.9995, 5))}
     assert "H022" not in [code for code, _ in case.codes()]
@@ -475,8 +487,8 @@ def test_h022_is_silent_where_an_arm_never_finished(case):
 # H023 ----------------------------------------------------------------------------------------------------------------
 
 
-def classes(number):
-    return pd.DataFrame({"problem": "mnist-cnn", "class": range(number)})
+def classes(number, *support):
+    return pd.DataFrame({"problem": "mnist-cnn", "class": range(number), "support": support or [100] * number})
 
 
 def labelled(case, **values):
