@@ -646,6 +646,14 @@ def test_a_sound_strategy_conforms():
     check(decay)
 
 
+def test_a_penalty_may_be_a_constant_in_some_phases():
+    def late(t):
+        return t.model[0].weight.square().sum() if t.memo.setdefault("steps", iter(range(99))).__next__() > 12 else zero
+
+    zero = torch.zeros(())
+    check(Strategy("late", phases=lambda t: [Phase(lambda p: 1.0)] * 2, penalty=late))
+
+
 def test_a_strategy_that_is_not_applicable_conforms():
     check(Strategy("adapt", phases=refuse))
 
@@ -689,8 +697,8 @@ RATE = {"defaults": {"rate": 1.0}, "space": {"rate": Float(-1.0, 1.0)}}
         (one(None), {}, "is prepared", "nothing would train"),
         (one(0.0), {}, "is prepared", "the multiplier of 0.weight is 0"),
         (lambda t: one(t.options.rate)(t), RATE, "is prepared", "must be above 0 and finite, got -1.0"),
-        (head_only, {"penalty": lambda t: 1.0}, "the penalty can be back-propagated", "finite scalar tensor"),
-        (head_only, {"penalty": lambda t: torch.zeros(())}, "the penalty can be back-propagated", "RuntimeError"),
+        (head_only, {"penalty": lambda t: 1.0}, "the penalty is a finite scalar tensor", "got float"),
+        (head_only, {"penalty": lambda t: torch.zeros(())}, "the penalty depends on what trains", "a constant"),
         (head_only, {"penalty": thaw_by_hand}, "what is frozen stays as it is, here 0.weight", "a difference of"),
         (spread, {}, "two runs are equal", "a difference of"),
         (

@@ -40,9 +40,10 @@ def check_strategy(part: Strategy, *, steps: int = 24, options: Options = None) 
 
 def _check_twice(case: Case, steps: int) -> None:
     with contextlib.suppress(NotApplicable):
-        (first, chosen), (second, again) = (_transfer(case, steps, case.options) for _ in range(2))
+        (first, chosen, pulls), (second, again, _) = (_transfer(case, steps, case.options) for _ in range(2))
         for name in first:
             case.same(first[name], second[name], f"two runs are equal, here at {name}")
+        case.require(pulls, "the penalty depends on what trains, in one step at least", "a constant in all of them")
         case.require(chosen == again, "two runs select the same", f"{chosen[:12]} and {again[:12]}")
 
 
@@ -63,8 +64,10 @@ class _Network:
         return nn.Sequential(*backbone, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 3))
 
 
-def _transfer(case: Case, steps: int, options: Mapping[str, Any], network: _Network | None = None) -> tuple[State, str]:
-    """The network's state after training it by the strategy, and the hash of what was selected."""
+def _transfer(
+    case: Case, steps: int, options: Mapping[str, Any], network: _Network | None = None
+) -> tuple[State, str, bool]:
+    """The network's state after training it, the hash of what was selected, and whether any penalty had a gradient."""
     assert isinstance(case.part, Strategy)
     network = network or _Network()
     torch.manual_seed(0)
@@ -75,8 +78,8 @@ def _transfer(case: Case, steps: int, options: Mapping[str, Any], network: _Netw
     settings = {"input_example": inputs[:1], "steps": steps, "options": options, "generator": generator}
     own = {**settings, "new_head": head}
     transfer: strategies.Transfer = _quietly(case, "is prepared", strategies.prepare, case.part, model, **own)
-    for phase in transfer.begin():
-        _train_phase(case, phase, lambda: nn.functional.cross_entropy(model(inputs), targets))
+    loss = lambda: nn.functional.cross_entropy(model(inputs), targets)  # noqa: E731
+    pulls = [_train_phase(case, phase, loss) for phase in transfer.begin()]
     _quietly(case, "finishes", transfer.end)
     found = case.run("the network still runs", model.eval(), inputs)
     case.require(found.shape == (8, 3), "the network keeps the shape of its outputs", str(tuple(found.shape)))
@@ -84,7 +87,7 @@ def _transfer(case: Case, steps: int, options: Mapping[str, Any], network: _Netw
     case.same(found, model(inputs), "evaluation mode gives the same outputs twice")
     missing = sorted(set(transfer.start) - set(model.state_dict()))
     case.require(not missing, "what it puts on weights is merged or removed by finish", f"no {', '.join(missing[:3])}")
-    return dict(model.state_dict()), transfer.selection
+    return dict(model.state_dict()), transfer.selection, transfer.penalty is None or any(pulls)
 
 
 def _quietly(case: Case, rule: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -96,8 +99,9 @@ def _quietly(case: Case, rule: str, function: Callable[..., Any], *args: Any, **
     return returned
 
 
-def _train_phase(case: Case, phase: strategies.RunningPhase, loss: Callable[[], torch.Tensor]) -> None:
-    transfer = phase.transfer
+def _train_phase(case: Case, phase: strategies.RunningPhase, loss: Callable[[], torch.Tensor]) -> bool:
+    """Train as a run does; whether the penalty had a gradient in any step."""
+    transfer, pulls = phase.transfer, False
     frozen: State = {p.name: p.tensor for p in transfer.parameters() if p.name not in phase.multipliers}
     frozen |= _held_buffers(phase)
     before = {name: tensor.detach().clone() for name, tensor in frozen.items()}
@@ -109,12 +113,14 @@ def _train_phase(case: Case, phase: strategies.RunningPhase, loss: Callable[[], 
         optimizer.zero_grad(set_to_none=True)
         loss().backward()  # type: ignore[no-untyped-call]
         if transfer.penalty is not None:
-            added = case.run("the penalty is a scalar tensor", transfer.penalty)
+            added = case.run("the penalty is a finite scalar tensor", transfer.penalty)
             if added.requires_grad:
+                pulls = True
                 case.run("the penalty can be back-propagated", added.backward)
         optimizer.step()
     for name, tensor in frozen.items():
         case.same(tensor, before[name], f"what is frozen stays as it is, here {name}")
+    return pulls
 
 
 def _held_buffers(phase: strategies.RunningPhase) -> State:
