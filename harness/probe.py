@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from harness import published, registry
-from harness.hookspecs import Schedule, Splits
+from harness.errors import HarnessError, PluginError
+from harness.hookspecs import Schedule, Splits, Strategy
 from harness.registry.catalog import Origin
 from harness.spec import STREAMS
 from harness.strategies import weights as weights_module
@@ -23,8 +24,6 @@ from harness.train.network import Inapplicable
 from harness.train.parts import Parts
 
 _STEPS, _WARM_UP = 30, 3
-_BUILT_FOR = 1000
-"""Steps that no strategy has more phases than."""
 _SECONDS = 1.5
 _LONGEST = 50_000
 """Steps after which a schedule is no longer watched."""
@@ -71,8 +70,10 @@ def weights(question: Mapping[str, Any]) -> dict[str, Any]:
 def price(question: Mapping[str, Any]) -> dict[str, Any]:
     """Seconds a training step and an evaluated example, by a short run of the setting, as `plan.Price`.
 
-    A model that cannot be built on the data is a mistake of the suite, so what building raises is passed on. A part
-    that fails in the first steps leaves the price unknown: its runs will fail, each with its reason.
+    What cannot be built on the data for the steps that are planned, as it is or at one of the `ends` of what tuning
+    searches, is a mistake of the suite, so what building raises is passed on; so is what a strategy raises in the first
+    steps that has a word in place of a number. Any other part that fails there leaves the price unknown: its runs will
+    fail, each with its reason.
     """
     payload = dict(question["payload"])
     payload["seeds"] = dict.fromkeys(STREAMS, 0)
@@ -87,23 +88,64 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         payload.pop(name, None)
     parts = Parts.load(payload, origins)
     check_schedule(question["payload"]["problem"], parts.schedule, size=data_module.size(splits.train))
+    used = _used(question["payload"]["problem"], splits)
+    planned = question.get("steps") or Budget.of(question["payload"]["problem"], used).steps
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
     try:
         source = _source(question, payload, parts, data_module.example(splits.train)[0].shape[1:])
-        built = {**payload, "problem": {**payload["problem"], "steps": _BUILT_FOR}}
+        built = {**payload, "problem": {**payload["problem"], "steps": planned}}
         parameters, phases = training.build_only(built, parts, splits, device=device, source=source)
         payload["problem"]["steps"] = max(_WARM_UP, phases)
+        for end in question.get("ends", ()):
+            _build_end(end, payload, parts, splits, device, source)
     except Inapplicable as error:  # its runs will say so too
         return {"parameters": 0, "step_seconds": None, "example_seconds": None, "not_applicable": str(error)}
+    except TypeError as error:
+        _blame_word(parts.strategy, payload["problem"]["strategy"], error)
+        raise
     try:
         if parts.strategy.exact is not None:
-            used = _used(question["payload"]["problem"], splits)
-            planned = Budget.of(question["payload"]["problem"], used).steps
             return {"parameters": parameters, **_fitted(payload, parts, splits, device, source, used, planned)}
         return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
-    except (Exception, SystemExit):
+    except (Exception, SystemExit) as error:
+        _blame_word(parts.strategy, payload["problem"]["strategy"], error)
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
+
+
+def _build_end(
+    end: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    parts: Parts,
+    splits: Splits,
+    device: torch.device,
+    source: Source | None,
+) -> None:
+    """Build the setting with what tuning may change.
+
+    Raises:
+        PluginError: it cannot be built, and where in the search space.
+    """
+    problem = {**payload["problem"], **end["problem"], "steps": end["steps"]}
+    try:
+        training.build_only({**payload, "problem": problem}, parts, splits, device=device, source=source)
+    except Inapplicable:
+        return
+    except (Exception, SystemExit) as error:
+        why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        raise PluginError(f"{why} (tuning may try {end['at']})") from error
+
+
+def _blame_word(strategy: Strategy, options: Mapping[str, Any], error: BaseException) -> None:
+    """Nothing, unless an option has a word where the default is a number, which the strategy then does not know.
+
+    Raises:
+        PluginError: the first such option, `alpha = 'none'`, and the error.
+    """
+    for name, value in strategy.defaults.items():
+        if type(value) in (int, float) and isinstance(word := options.get(name), str):
+            place = f"strategy '{strategy.name}', {name} = {word!r} where the default is {value:g}"
+            raise PluginError(f"{place}: {type(error).__name__}: {error}") from error
 
 
 def check_schedule(problem: Mapping[str, Any], schedule: Schedule, *, size: int) -> None:

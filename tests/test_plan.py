@@ -117,6 +117,80 @@ def test_a_setting_that_cannot_be_built_is_named(tmp_path, monkeypatch):
         plan.prices(a_plan(tmp_path))
 
 
+def unbuilt(folder, monkeypatch, changes, reasons, source=None):
+    """The lines of the error where prices of these arms (None: of [source]) have these reasons; and the suite's."""
+
+    def answer(questions):
+        arms = [
+            None if q["payload"]["problem"]["validation_examples"] == 0 else q["payload"]["problem"]["optimizer"]["use"]
+            for q in questions
+        ]
+        good = {"step_seconds": 0.1, "example_seconds": 0.0, "parameters": 1}
+        return [child.Failed(reasons[arm]) if arm in reasons else good for arm in arms]
+
+    monkeypatch.setattr(registry, "ask_cached", answer)
+    with pytest.raises(PluginError) as caught:
+        plan.prices(dataclasses.replace(a_plan(folder, changes), source_facts=source))
+    lines = (folder / "suite.toml").read_text().splitlines()
+    return [one.replace(str(folder), "") for one in str(caught.value).splitlines()], lines
+
+
+def test_all_that_cannot_be_built_is_told_at_once_each_with_its_place(tmp_path, monkeypatch):
+    told, lines = unbuilt(tmp_path, monkeypatch, {}, {"sgd": "ValueError: no", "adam": "ValueError: never"})
+    number = lines.index('optimizer = ["sgd", "adam"]') + 1
+    assert told == [
+        f"/suite.toml:{number}:14: problem 'clouds-line', arm 'sgd' cannot be built: ValueError: no",
+        f"/suite.toml:{number}:21: problem 'clouds-line', arm 'adam' cannot be built: ValueError: never",
+    ]
+
+
+def test_one_reason_of_several_arms_is_told_once_at_the_part_that_it_names(tmp_path, monkeypatch):
+    reason = "ValueError: line: width must be above 0"
+    told, lines = unbuilt(tmp_path, monkeypatch, {}, {"sgd": reason, "adam": reason})
+    number = next(n for n, line in enumerate(lines, start=1) if line.startswith("model ="))
+    assert told == [
+        f"/suite.toml:{number}:9: problem 'clouds-line', arm 'sgd' cannot be built: {reason} (nor can 'adam')"
+    ]
+
+
+MOVED = {"source": {"dataset": "clouds", "epochs": 1}, "compare.controls": False, "compare.epoch": None}
+
+
+@pytest.mark.parametrize(
+    ("reasons", "said"),
+    [
+        ({None: "ValueError: no"}, "[source] cannot be built: ValueError: no"),
+        (
+            {"sgd": "model 'line' does not fit the weights of its source: so"},
+            "[source] does not fit: problem 'clouds-line', arm 'sgd' cannot be built: model 'line' does not fit the "
+            "weights of its source: so",
+        ),
+    ],
+    ids=["built", "fitted"],
+)
+def test_what_is_amiss_with_the_source_is_told_at_the_source(tmp_path, monkeypatch, reasons, said):
+    told, lines = unbuilt(tmp_path, monkeypatch, MOVED, reasons, source=FACTS)
+    number = lines.index("[source]") + 2
+    assert told == [f"/suite.toml:{number}:11: {said}"]
+
+
+def test_a_setting_is_priced_with_its_steps_and_the_ends_of_what_is_searched(tmp_path, monkeypatch):
+    asked = []
+
+    def answer(questions):
+        asked.extend(questions)
+        return [{"step_seconds": 0.1, "example_seconds": 0.0, "parameters": 1}] * len(questions)
+
+    monkeypatch.setattr(registry, "ask_cached", answer)
+    space = {"tuning.trials": 2, "tuning.space": {"batch_size": {"low": 10, "high": 50}}}
+    plan.prices(a_plan(tmp_path, {**space, "arms.optimizer": ["sgd"]}))
+    (question,) = asked
+    assert question["steps"] == 2 * 4  # 2 epochs of 120 examples in batches of 30
+    ends = [(one["steps"], one["problem"]["batch_size"], one["problem"]["optimizer"]["lr"]) for one in question["ends"]]
+    assert ends == [(2 * 12, 10, 1e-3), (2 * 3, 50, 1.0)]
+    assert question["ends"][0]["at"] == "optimizer.lr = 0.001, batch_size = 10"
+
+
 # Ids -----------------------------------------------------------------------------------------------------------------
 
 
@@ -441,7 +515,7 @@ def test_sizes_that_just_fit_are_none(tmp_path, monkeypatch, changes):
 
 @pytest.mark.parametrize(("kind", "error"), [("DataError", DataError), ("PluginError", PluginError), ("", PluginError)])
 def test_data_that_cannot_be_had_are_an_error_of_their_own_class(tmp_path, monkeypatch, kind, error):
-    with pytest.raises(error, match=r"suite\.toml: dataset 'clouds': not found"):
+    with pytest.raises(error, match=r"suite\.toml:\d+:11: dataset 'clouds': not found"):
         make(tmp_path, monkeypatch, {}, child.Failed("not found", kind=kind))
 
 

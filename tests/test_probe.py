@@ -50,7 +50,7 @@ def builtin(module):
     return Origin("harness", "0.1.0", f"harness_plugins.{module}", "", "ab" * 32).__dict__
 
 
-def price(origin, tmp_path, **changed):
+def price(origin, tmp_path, ends=None, strategies="strategies", **changed):
     """The price of a small setting with some keys of the problem changed."""
     problem = {
         "dataset": {"use": "clouds"},
@@ -64,10 +64,11 @@ def price(origin, tmp_path, **changed):
     }
     origins = {
         **{"dataset": origin, "model": origin, "loss": builtin("losses"), "optimizer": builtin("optimizers")},
-        **{"schedule": builtin("schedules"), "strategy": builtin("strategies"), "metric:loss": builtin("metrics")},
+        **{"schedule": builtin("schedules"), "strategy": builtin(strategies), "metric:loss": builtin("metrics")},
     }
     payload = {"phase": "tune", "problem": problem, "seeds": {}, "metrics": {"loss": {}}, "threads": 1}
-    return probe.price({"payload": payload, "origins": origins, "root": str(tmp_path), "device": "cpu"})
+    question = {"payload": payload, "origins": origins, "root": str(tmp_path), "device": "cpu"}
+    return probe.price(question if ends is None else {**question, "ends": ends})
 
 
 def question(origin, tmp_path, **options):
@@ -154,3 +155,46 @@ def test_a_model_that_cannot_be_built_is_the_answer(origin, tmp_path):
 def test_a_part_that_fails_in_training_leaves_the_price_unknown(origin, tmp_path):
     found = price(origin, tmp_path, model={"use": "failing"})
     assert found == {"step_seconds": None, "example_seconds": None, "parameters": 4 * 2 + 2}
+
+
+HALVES = {"epochs": None, "steps": 1, "strategy": {"use": "lp_ft", "probe_share": 0.5, "ft_scale": 0.1}}
+
+
+def test_fewer_planned_steps_than_phases_are_refused(origin, tmp_path):
+    with pytest.raises(PluginError, match="2 phases need at least as many training steps, got 1"):
+        price(origin, tmp_path, strategies="strategies_select", **HALVES)
+    assert price(origin, tmp_path, strategies="strategies_select", **{**HALVES, "steps": 2})["step_seconds"] > 0
+
+
+def test_a_setting_is_built_at_the_ends_of_what_tuning_searches(origin, tmp_path):
+    def end(width):
+        return {"at": f"model.width = {width}", "steps": 8, "problem": {"model": {"use": "line", "width": width}}}
+
+    assert price(origin, tmp_path, ends=[end(1), end(9)])["parameters"] == 4 * 5 + 5 + 5 * 2 + 2
+    with pytest.raises(PluginError, match=r"negative dimension.* \(tuning may try model\.width = -2\)"):
+        price(origin, tmp_path, ends=[end(1), end(-2)])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (
+            {"use": "l2_sp", "alpha": "big", "beta": 0.1},
+            "alpha = 'big' where the default is 0.01: ValueError: could not",
+        ),
+        ({"use": "l2_sp", "alpha": 0.0, "beta": "no"}, "beta = 'no' where the default is 0.01: ValueError: could not"),
+    ],
+)
+def test_a_word_that_a_strategy_does_not_know_is_refused_though_only_training_shows_it(
+    origin, tmp_path, strategy, said
+):
+    with pytest.raises(PluginError, match=f"strategy 'l2_sp', {said}"):
+        price(origin, tmp_path, strategies="strategies_weights", strategy=strategy)
+
+
+def test_a_word_that_cannot_be_reckoned_with_is_named(origin, tmp_path):
+    strategy = {"use": "gradual_unfreeze", "decay": "fast", "phases": None}
+    with pytest.raises(
+        PluginError, match=r"'gradual_unfreeze', decay = 'fast' where the default is 0\.38.*: TypeError"
+    ):
+        price(origin, tmp_path, strategies="strategies_select", strategy=strategy)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import published, registry
+from harness.diagnostics import Place
+from harness.hookspecs import Choice, Domain
+from harness.plan import unbuilt
 from harness.plan.facts import DataFacts, Price
-from harness.plan.runs import Label, Request
+from harness.plan.runs import Label, Request, apply, planned_steps
 from harness.plan.sources import starts_at_random
 from harness.published import Found
 from harness.registry import child
@@ -20,6 +23,9 @@ from harness.suite.origin import Origins
 if TYPE_CHECKING:
     from harness.plan import Plan
 
+_MOST_ENDS = 16
+"""Settings of a search space that are built before it is searched."""
+
 
 def data_facts(suite: Suite, root: Path) -> dict[str, DataFacts]:
     """What is known of the data set of each problem.
@@ -29,15 +35,17 @@ def data_facts(suite: Suite, root: Path) -> dict[str, DataFacts]:
         PluginError: a data set breaks the contract.
     """
     questions: dict[str, dict[str, Any]] = {}
+    places: dict[str, Place | str] = {}
     for setting in suite.settings:
         questions.setdefault(setting.problem, data_question(setting, root))
+        places.setdefault(setting.problem, setting.places.get("dataset", str(suite.path)))
     answers = registry.ask_cached(list(questions.values()))
     facts = {}
     for (problem, question), answered in zip(questions.items(), answers, strict=True):
         if isinstance(answered, child.Failed):
             name = f"dataset '{question['dataset']['use']}'"
-            named = answered.reason.startswith(name)
-            registry.raise_failure(answered, str(suite.path) if named else f"{suite.path}: {name}")
+            named, where = answered.reason.startswith(name), places[problem]
+            registry.raise_failure(answered, str(where) if named else f"{where}: {name}")
         facts[problem] = _facts(answered)
     return facts
 
@@ -50,7 +58,8 @@ def source_facts(suite: Suite, root: Path) -> DataFacts | None:
     question = source_question(source, root)
     (answered,) = registry.ask_cached([question])
     if isinstance(answered, child.Failed):
-        registry.raise_failure(answered, f"{suite.path}: [source] dataset '{question['dataset']['use']}'")
+        where = source.places.get("dataset", str(suite.path))
+        registry.raise_failure(answered, f"{where}: [source] dataset '{question['dataset']['use']}'")
     return _facts(answered)
 
 
@@ -105,34 +114,64 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
     Equal settings under several names are measured once.
 
     Raises:
-        PluginError: a model cannot be built on the data, or a part fails on the first step.
+        PluginError: a setting cannot be built on the data, as it is or where tuning may take it; all that cannot are
+            in the text.
     """
     questions = {(s.problem, s.arm): _price_question(plan, s) for s in plan.suite.settings}
     questions |= {(r.label.problem, r.label.arm): _question(plan, r) for r in plan.sources().values()}
     distinct = {digest(question): question for question in questions.values()}
     answers = dict(zip(distinct, registry.ask_cached(list(distinct.values())), strict=True))
-    found = {}
+    found, failed = {}, {}
     for key, question in questions.items():
         answered = answers[digest(question)]
         if isinstance(answered, child.Failed) and answered.kind == "died":
             answered = {"step_seconds": None, "example_seconds": None, "parameters": 0}
         if isinstance(answered, child.Failed):
-            registry.raise_failure(answered, f"{plan.suite.path}: problem '{key[0]}', arm '{key[1]}' cannot be built")
-        found[key] = Price(**answered)
+            failed[key] = answered
+        else:
+            found[key] = Price(**answered)
+    if failed:
+        unbuilt.refuse(plan, failed)
     return found
 
 
 def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
     request = plan.request(Label(setting.problem, setting.arm, 0, "tune", plan.given))
-    question = _question(plan, request)
+    facts, pool = plan.facts[setting.problem], plan.pool(setting.problem)
+    question = {**_question(plan, request), "steps": planned_steps(setting.values, facts, pool)}
+    if ends := _ends(setting, facts, pool):
+        question["ends"] = ends
     if (found := plan.published.get((setting.problem, setting.arm))) is not None:
         return {**question, "source": found.to_plain()}
     if request.source is None or plan.source_facts is None:
         return question
-    facts = plan.source_facts
+    there = plan.source_facts
     model = request.source.spec.payload["problem"]["model"]
-    outputs = {"input_shape": list(facts.input_shape), "outputs": facts.outputs, "model": model}
+    outputs = {"input_shape": list(there.input_shape), "outputs": there.outputs, "model": model}
     return {**question, "payload": {**question["payload"], "source": {"start": "source"}}, "source": outputs}
+
+
+def _ends(setting: Setting, facts: DataFacts, pool: int) -> list[dict[str, Any]]:
+    """What of the problem is another at both ends of all ranges that are searched, and at each choice.
+
+    Tuning may go there, so that nothing may stand in the way of building it.
+    """
+    choices = [len(domain.options) for domain in setting.space.values() if isinstance(domain, Choice)]
+    found = []
+    for number in range(min(_MOST_ENDS, max([2, *choices]))) if setting.space else ():
+        taken = {name: _end(domain, number) for name, domain in setting.space.items()}
+        values = apply(setting.values, taken)
+        changed = {name.partition(".")[0] for name in taken}
+        at = ", ".join(f"{name} = {value!r}" for name, value in taken.items())
+        steps = planned_steps(values, facts, pool)
+        found.append({"at": at, "steps": steps, "problem": {key: values[key] for key in sorted(changed)}})
+    return found
+
+
+def _end(domain: Domain, number: int) -> Any:
+    if isinstance(domain, Choice):
+        return domain.options[number % len(domain.options)]
+    return domain.high if number % 2 else domain.low
 
 
 def _question(plan: Plan, request: Request) -> dict[str, Any]:

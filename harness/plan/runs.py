@@ -84,13 +84,19 @@ def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict
     return made
 
 
+def planned_steps(values: Mapping[str, Any], facts: DataFacts, pool: int) -> int:
+    """Training steps of a run of these values."""
+    if values["epochs"] is None:
+        return int(values["steps"])
+    per_epoch: int = math.ceil(sizes.used(values, facts, pool) / values["batch_size"])
+    return per_epoch * int(values["epochs"])
+
+
 def run_seconds(
     values: Mapping[str, Any], facts: DataFacts, price: Price, *, pool: int, validation: int, test: int
 ) -> float:
     """What a run of these values costs on one worker, with so many examples to train, validate and test on."""
-    steps = values["steps"]
-    if values["epochs"] is not None:
-        steps = math.ceil(sizes.used(values, facts, pool) / values["batch_size"]) * values["epochs"]
+    steps = planned_steps(values, facts, pool)
     evaluated = pruning.evaluations(values) * validation + test
     training = steps * (price.step_seconds or 0.0)
     return float(_OVERHEAD_SECONDS + training + evaluated * (price.example_seconds or 0.0))

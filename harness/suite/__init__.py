@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 from typing import Any, Literal
 
 from harness import names, toml
-from harness.diagnostics import Mistake, MistakesError, quote
+from harness.diagnostics import Mistake, MistakesError, Place, quote
 from harness.hookspecs import KINDS, Domain, Plain
 from harness.registry.catalog import Catalog, Origin, PartInfo
 from harness.suite import checks, idle, labels, origin, schema, tables
@@ -42,6 +42,8 @@ class Setting:
     """What its strategy has beside the choice of what learns: hooks, another start, another decay."""
     given: frozenset[str] = frozenset()
     """Keys of [problem] of which the suite says more than a part's name: a value, or an option."""
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    """By kind of part where the value stands that counts, and under "" what makes the arm."""
 
     @property
     def exact(self) -> bool:
@@ -296,8 +298,16 @@ def _settings(reading: Reading, variants: Variants, parts: Parts, space: Space) 
             source = origin.origins(reading, parts, layers["model"])
             beside = _beside(there["strategy"].info)
             given = frozenset(keys) | tables.given(there.values(), extras)
-            settings.append(Setting(problem.name, arm.name, values, searched, origins, watched, source, beside, given))
+            places = _places(reading, layers, arm)
+            settings.append(
+                Setting(problem.name, arm.name, values, searched, origins, watched, source, beside, given, places)
+            )
     return settings
+
+
+def _places(reading: Reading, layers: Mapping[str, tuple[Path, ...]], arm: Variant) -> dict[str, Place]:
+    found = {kind: reading.source.value(layers[kind][-1]) for kind in schema.PART_KEYS if layers[kind]}
+    return {**found, "": reading.source.value(arm.made_at)}
 
 
 def _beside(strategy: PartInfo) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import published
-from harness.diagnostics import quote
+from harness.diagnostics import Place, quote
 from harness.hookspecs import Plain
 from harness.registry.catalog import Origin, PartInfo, few_names
 from harness.suite import schema
@@ -31,6 +31,8 @@ class Origins:
     """By key of [problem]; of published weights `model` alone."""
     origins: dict[str, Origin] = field(default_factory=dict)
     """Where the part of each kind comes from."""
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    """By kind of part where the value stands that counts, and under "" that of [source]."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
         chosen = parts.choose("model", layers["model"])
         if chosen is None or not _has_weights(reading, chosen.info):
             return None
-        return Origins({"model": {"use": chosen.use, **chosen.values}})
+        return Origins({"model": {"use": chosen.use, **chosen.values}}, places=_places(reading, layers))
     layers["dataset"] = _there(reading, (*SOURCE, "dataset"))
     for kind in INHERITED:
         layers[kind] = _there(reading, ("problem", kind), (*SOURCE, kind))
@@ -88,7 +90,15 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
     if len(there) < len(found) or not _runs_by_itself(reading, there["schedule"], layers["schedule"]):
         return None
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in there.items()}
-    return Origins(values | _numbers(reading), {kind: part.info.origin for kind, part in there.items()})
+    where = {kind: part.info.origin for kind, part in there.items()}
+    return Origins(values | _numbers(reading), where, _places(reading, layers))
+
+
+def _places(reading: Reading, layers: Mapping[str, Sequence[Path]]) -> dict[str, Place]:
+    """Of parts where they stand; for the whole what it is made of first, the model's value in [source] or the data."""
+    found = {kind: reading.source.value(paths[-1]) for kind, paths in layers.items() if paths}
+    heads: list[Path] = [(*SOURCE, key) for key in ("model", "dataset", "weights")]
+    return {**found, "": reading.source.value(next(iter(_there(reading, *heads)), SOURCE))}
 
 
 def _same_model(reading: Reading, parts: Parts, target: Sequence[Path], source: tuple[Path, ...]) -> bool:

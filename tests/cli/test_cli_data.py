@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import struct
 import urllib.request
 
@@ -93,7 +94,7 @@ def test_bad_data_stop_everything_with_split_row_and_value(project, fault, says,
     result = suite(project, **{"problem.dataset": {"use": "bad", "fault": fault}}).run(command, "suite.toml")
     assert result.code == 2
     assert result.out == ""
-    assert result.err.startswith("error: suite.toml: dataset 'bad'")
+    assert re.match(r"error: suite\.toml:\d+:11: dataset 'bad'", result.err)
     assert result.err.count("dataset 'bad'") == 1
     assert says in result.err
     assert "Traceback" not in result.err
@@ -155,7 +156,9 @@ def test_what_is_not_there_is_named_with_the_flag_by_every_command_that_looks_at
     for command in ("plan", "run", "status", "report"):
         result = project.run(command, "suite.toml", "--data", "mine")
         assert result.code == 4
-        assert result.err.startswith("error: suite.toml: dataset 'kmnist': kmnist: no train-images-idx3-ubyte, ")
+        assert re.match(
+            r"error: suite\.toml:\d+:11: dataset 'kmnist': kmnist: no train-images-idx3-ubyte, ", result.err
+        )
         assert f" in {project.folder}/mine/KMNIST/raw; put the files there" in result.err
         assert "--download" in result.err
         assert "Traceback" not in result.err

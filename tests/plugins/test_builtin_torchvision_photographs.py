@@ -576,6 +576,8 @@ def test_a_suite_on_what_is_not_there_ends_with_the_way_out_before_anything_runs
     result = project.write(suite=SUITE).run("run", "suite.toml", "--data", "nowhere")
     assert result.code == 4
     assert len(result.err.splitlines()) == 1
-    assert result.err.startswith("error: suite.toml: dataset 'oxford_iiit_pet': oxford_iiit_pet: no annotations")
+    assert re.match(
+        r"error: suite\.toml:\d+:11: dataset 'oxford_iiit_pet': oxford_iiit_pet: no annotations", result.err
+    )
     assert result.err.rstrip().endswith(WAYS)
     assert not (project.folder / "results").exists()
