@@ -342,6 +342,9 @@ def test_a_baseline_without_a_meaning_is_told_as_such_and_nothing_is_waited_for(
     assert [row.split()[2:] for row in shown[2:5]] == [["3", "0", "3", "0", "0"], *[["3", "3", "0", "0", "0"]] * 2]
     rows = moved.run("plan", "suite.toml").out.splitlines()
     assert "norm_only is not applicable: " in "".join(rows)
+    plain = {row["arm"]: row for row in moved.run("plan", "suite.toml", "--json").json()["runs"]}
+    assert (plain["norm_only"]["parameters"], plain["full"]["parameters"]) == (None, 58)
+    assert plain["norm_only"]["not_applicable"] in "".join(rows)
 
 
 def test_a_source_of_another_shape_is_refused_before_anything_runs(moved):

@@ -56,7 +56,7 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     left = expected_seconds(found, prices, counts)
     rows = [*found.source_rows(prices), *found.rows(prices)]
     if as_json:
-        plain = [{**r.__dict__, "runs": r.runs, "parameters": prices[r.problem, r.arm].parameters} for r in rows]
+        plain = [_plain_row(row, prices[row.problem, row.arm]) for row in rows]
         times = {"seconds": seconds, "seconds_left": left}
         shared = [one.__dict__ for one in sizes.shared(found)]
         print_json({**_of_suite(opened), "runs": plain, "counts": counts, **times, "shared_labels": shared})
@@ -93,6 +93,14 @@ def _without_meaning(prices: Mapping[tuple[str, str], Price]) -> list[str]:
 
 def _of_suite(opened: Session) -> dict[str, Any]:
     return {"suite": opened.suite.name, "question": opened.suite.question, "results": str(opened.store.folder)}
+
+
+def _plain_row(row: Row, price: Price) -> dict[str, Any]:
+    """The row for a program; an arm without meaning on the model has its reason in place of parameters."""
+    known: dict[str, Any] = {"parameters": price.parameters}
+    if price.not_applicable:
+        known = {"parameters": None, "not_applicable": price.not_applicable}
+    return {**row.__dict__, "runs": row.runs, **known}
 
 
 def _plan_row(row: Row, price: Price) -> tuple[Any, ...]:

@@ -88,7 +88,10 @@ def _limit(seconds: float) -> None:
 
 
 def _keeper(messages: Connection, scratch: Path, given: Assignment) -> Callable[[int, Callable[[], Any]], None]:
-    """Writes a state when enough time has gone by since the last one, and tells the coordinator."""
+    """Writes a state when enough time has gone by since the last one, and tells the coordinator.
+
+    One that finds no room is left out: without it the run gives the same.
+    """
     last = time.monotonic()
 
     def keep(step: int, state: Callable[[], Any]) -> None:
@@ -96,11 +99,19 @@ def _keeper(messages: Connection, scratch: Path, given: Assignment) -> Callable[
         assert given.checkpoint_seconds is not None
         if time.monotonic() - last < given.checkpoint_seconds:
             return
+        from safetensors import SafetensorError
+
         from harness.train import snapshot
         from harness.train.checkpoints import sha256_of
 
         path = scratch / f"{step}.safetensors"
-        snapshot.save(path, state())
+        last = time.monotonic()
+        try:
+            snapshot.save(path, state())
+        except (OSError, SafetensorError) as error:  # a full disk: what a run gives does not depend on it
+            path.unlink(missing_ok=True)
+            print(f"no checkpoint after step {step}: {error}", flush=True)
+            return
         _send(messages, {"checkpoint": {"name": path.name, "step": step, "sha256": sha256_of(path)}})
         last = time.monotonic()
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from harness import interrupts
 from harness.errors import ResultsError
@@ -664,3 +665,21 @@ def test_serial_jobs_are_done_one_by_one_when_they_are_waited_for(job):
     serial.submit(job())
     serial.close()
     assert serial.wait(0) == []
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("No space left on device")])
+def test_a_checkpoint_that_finds_no_room_is_left_out_and_ends_no_run(tmp_path, monkeypatch, capsys, error):
+    from harness.execute.worker import Assignment, _keeper
+    from harness.train import snapshot
+
+    def full(path, state):
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(snapshot, "save", full)
+    ours, theirs = multiprocessing.Pipe()
+    given = Assignment({}, "log", str(tmp_path), None, checkpoint_seconds=0.0, time_limit=60, loaders=0)
+    _keeper(theirs, tmp_path, given)(7, dict)
+    assert not ours.poll()
+    assert not list(tmp_path.iterdir())
+    assert "no checkpoint after step 7: " in capsys.readouterr().out
