@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def entry(number=0, *, arm="sgd", score=0.5, result=None):
-    payload = {"phase": "tune", "seeds": {"init": number}}
+    payload = {"phase": "tune", "problem": {"validation_examples": 80}, "seeds": {"init": number}}
     result = result or ok(payload, lambda split, epoch: score if split == "validation" else 0.99)
     record = make_record(payload, result, environment={}, observed={})
     return Entry(Label("clouds-line", arm, 0, "tune", "tuned", number), record["id"], record, {})

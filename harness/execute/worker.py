@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,18 +100,18 @@ def _keeper(messages: Connection, scratch: Path, given: Assignment) -> Callable[
         assert given.checkpoint_seconds is not None
         if time.monotonic() - last < given.checkpoint_seconds:
             return
-        from safetensors import SafetensorError
-
         from harness.train import snapshot
         from harness.train.checkpoints import sha256_of
 
-        path = scratch / f"{step}.safetensors"
+        path, due = scratch / f"{step}.safetensors", state()
         last = time.monotonic()
         try:
-            snapshot.save(path, state())
-        except (OSError, SafetensorError) as error:  # a full disk: what a run gives does not depend on it
+            snapshot.save(path, due)
+        except snapshot.NotPlain:
+            raise
+        except Exception as error:  # a full disk, of which more than one library has an error of its own
             path.unlink(missing_ok=True)
-            print(f"no checkpoint after step {step}: {error}", flush=True)
+            sys.stderr.write(f"no checkpoint after step {step}: {error}\n")  # the run's log
             return
         _send(messages, {"checkpoint": {"name": path.name, "step": step, "sha256": sha256_of(path)}})
         last = time.monotonic()

@@ -682,4 +682,4 @@ def test_a_checkpoint_that_finds_no_room_is_left_out_and_ends_no_run(tmp_path, m
     _keeper(theirs, tmp_path, given)(7, dict)
     assert not ours.poll()
     assert not list(tmp_path.iterdir())
-    assert "no checkpoint after step 7: " in capsys.readouterr().out
+    assert "no checkpoint after step 7: " in capsys.readouterr().err
