@@ -58,7 +58,7 @@ def test_every_run_counts_and_failed_ones_are_shown():
 def test_pruned_runs_are_shown_apart_and_are_no_best_value():
     one = tally()
     one.add(entry(0, score=0.5), fresh=True)
-    pruned = ok({"phase": "tune", "seeds": {"init": 1}}, lambda split, epoch: 0.9)
+    pruned = entry(1, score=0.9).result
     one.add(entry(1, result={**pruned, "status": "pruned"}), fresh=True)
     assert (one.done, one.pruned, one.failed, one.best) == (2, 1, 0, {"sgd": 0.5})
     assert one.line().startswith("2/10 runs, 1 pruned")
