@@ -101,8 +101,9 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
             _build_end(end, payload, parts, splits, device, source)
     except Inapplicable as error:  # its runs will say so too
         return {"parameters": 0, "step_seconds": None, "example_seconds": None, "not_applicable": str(error)}
-    except TypeError as error:
-        _blame_word(parts.strategy, payload["problem"]["strategy"], error)
+    except (PluginError, TypeError) as error:
+        if TypeError in (type(error), type(error.__cause__)):
+            _blame_word(parts.strategy, payload["problem"]["strategy"], error)
         raise
     try:
         if parts.strategy.exact is not None:
@@ -132,8 +133,7 @@ def _build_end(
     except Inapplicable:
         return
     except (Exception, SystemExit) as error:
-        why = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-        raise PluginError(f"{why} (tuning may try {end['at']})") from error
+        raise PluginError(f"{_why(error)} (tuning may try {end['at']})") from error
 
 
 def _blame_word(strategy: Strategy, options: Mapping[str, Any], error: BaseException) -> None:
@@ -145,7 +145,11 @@ def _blame_word(strategy: Strategy, options: Mapping[str, Any], error: BaseExcep
     for name, value in strategy.defaults.items():
         if type(value) in (int, float) and isinstance(word := options.get(name), str):
             place = f"strategy '{strategy.name}', {name} = {word!r} where the default is {value:g}"
-            raise PluginError(f"{place}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"{place}: {_why(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    return str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
 
 
 def check_schedule(problem: Mapping[str, Any], schedule: Schedule, *, size: int) -> None:

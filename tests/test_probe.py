@@ -180,9 +180,12 @@ def test_a_setting_is_built_at_the_ends_of_what_tuning_searches(origin, tmp_path
     [
         (
             {"use": "l2_sp", "alpha": "big", "beta": 0.1},
-            "alpha = 'big' where the default is 0.01: ValueError: could not",
+            "alpha = 'big' where the default is 0.01: .*ValueError: could not",
         ),
-        ({"use": "l2_sp", "alpha": 0.0, "beta": "no"}, "beta = 'no' where the default is 0.01: ValueError: could not"),
+        (
+            {"use": "l2_sp", "alpha": 0.0, "beta": "no"},
+            "beta = 'no' where the default is 0.01: .*ValueError: could not",
+        ),
     ],
 )
 def test_a_word_that_a_strategy_does_not_know_is_refused_though_only_training_shows_it(
@@ -195,6 +198,6 @@ def test_a_word_that_a_strategy_does_not_know_is_refused_though_only_training_sh
 def test_a_word_that_cannot_be_reckoned_with_is_named(origin, tmp_path):
     strategy = {"use": "gradual_unfreeze", "decay": "fast", "phases": None}
     with pytest.raises(
-        PluginError, match=r"'gradual_unfreeze', decay = 'fast' where the default is 0\.38.*: TypeError"
+        PluginError, match=r"'gradual_unfreeze', decay = 'fast' where the default is 0\.38.*TypeError: unsupported"
     ):
         price(origin, tmp_path, strategies="strategies_select", strategy=strategy)
