@@ -31,6 +31,8 @@ from harness.train.loop import Keep, NotRestored
 from harness.train.network import Inapplicable
 from harness.train.parts import Parts
 
+_LONGEST = 500
+"""Characters of a reason, before the line that it came from."""
 _loaded: dict[str, tuple[Splits, dict[str, str]]] = {}
 
 
@@ -166,11 +168,12 @@ def _failure_of(error: Exception) -> dict[str, Any]:
         return failure("not_applicable", str(error))
     if isinstance(error, NotApplicable):
         return failure("error", str(error))
+    if isinstance(error, HarnessError):
+        return failure("error", str(error)[:_LONGEST])
     line = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return failure("oom", line)
-    place = "" if isinstance(error, HarnessError) else where(error)
-    return failure("error", re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:500] + place)
+    return failure("error", re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:_LONGEST] + where(error))
 
 
 def failure(status: str, reason: str) -> dict[str, Any]:

@@ -213,6 +213,8 @@ def answer(question: Mapping[str, Any]) -> Any:
 def _reason(error: BaseException) -> str:
     if isinstance(error, HarnessError):
         return str(error)
+    if type(error).__module__.startswith(f"{PROJECT}."):  # what harness found wrong with what a part returned
+        return str(error) + where(error)
     return traceback.format_exception_only(error)[-1].strip() + where(error, core=True)
 
 

@@ -27,6 +27,12 @@ def ends(input_shape, outputs):
 def exits(input_shape, outputs):
     raise SystemExit("no \\x1b[31m way")
 
+def function(input_shape, outputs):
+    return nn.Linear
+
+def lazy(input_shape, outputs):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(outputs))
+
 def nothing(root):
     return None
 
@@ -45,7 +51,7 @@ def harness_optimizers():
 
 @harness.hookimpl
 def harness_models():
-    return [harness.Model(build.__name__, build=build) for build in (misfit, ends, exits)]
+    return [harness.Model(build.__name__, build=build) for build in (misfit, ends, exits, function, lazy)]
 
 @harness.hookimpl
 def harness_datasets():
@@ -72,6 +78,8 @@ def hostile(tmp_path_factory):
             2,
             "arm 'raises' cannot be built: RuntimeError: no build today (parts.py,",
         ),
+        ('problem.model="function"', 2, "arm 'sgd' cannot be built: model 'function' built type, not an nn.Module\n"),
+        ('problem.model="lazy"', 2, "arm 'sgd' cannot be built: model 'lazy' built a lazy layer, '1.weight' has no"),
         ('problem.dataset="nothing"', 2, "load must return harness.Splits, got NoneType"),
         ('problem.dataset="lists"', 2, "must be a pair of tensors (inputs, targets)"),
         ('problem.dataset="ragged"', 2, "3 inputs for 2 targets"),

@@ -104,7 +104,10 @@ def test_failed_runs_give_exit_code_1_and_status_tells_why(look):
     assert (again.code, "nothing to run: 2 of 4 ok, 2 failed" in again.err) == (1, True)
     status = look.run("status", *words)
     assert status.code == 0
-    assert "failed: broken, replicate 1: error: RuntimeError: no such luck<U+001B>[31m\n" in status.out
+    assert (
+        "failed: broken, replicate 1: error: RuntimeError: no such luck<U+001B>[31m (broken.py, line 11)\n"
+        in status.out
+    )
     assert "--rerun failed" in status.out.splitlines()[-1]
     assert "--rerun failed" in again.err.splitlines()[-1]
     failed = look.run("status", *words, "--json").json()["failed"]

@@ -208,6 +208,11 @@ def harness_metrics():
 '''
 
 
+def line_of(text):
+    """Number of the plugin's line that has the text."""
+    return next(number for number, line in enumerate(PLUGIN.splitlines(), start=1) if text in line)
+
+
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
     file = tmp_path_factory.mktemp("plugins") / "acting.py"
@@ -601,10 +606,14 @@ def serially(*jobs):
 @pytest.mark.parametrize(
     ("action", "status", "reason"),
     [
-        ("raise", "error", "RuntimeError: no such luck"),
+        ("raise", "error", f"RuntimeError: no such luck (acting.py, line {line_of('no such luck')})"),
         ("exit politely", "error", "SystemExit: 3"),
         ("memory", "oom", "MemoryError"),
-        ("address", "error", "ValueError: cannot use <object object at 0x...>"),
+        (
+            "address",
+            "error",
+            f"ValueError: cannot use <object object at 0x...> (acting.py, line {line_of('{object()')})",
+        ),
         ("threads", "bad_output", "a part changed threads 1 -> 3"),
         ("dtype", "bad_output", "a part changed the default dtype to torch.float64"),
         ("determinism", "bad_output", "a part changed the setting for deterministic algorithms"),
