@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from harness.store import write_atomically
 from harness.tables.csvtext import csv_text
 
 INLINE = 1_600_000
-"""Characters of figures in the page, so that it stays under 2 MB; what does not fit is linked."""
+"""Most characters of figures in the page; what does not fit is linked."""
+WHOLE = 1_950_000
+"""Most bytes of the page, as long as that takes no more than leaving figures out."""
 
 
 def write_report(findings: Findings, folder: Path) -> Path:
@@ -69,7 +72,8 @@ def page(view: View, made: list[Section]) -> str:
     )
     environment.filters["numbers"] = numbers
     style, script = _resource("style.css"), _resource("script.js")
-    return environment.get_template("report.html").render(
+    render = partial(
+        environment.get_template("report.html").render,
         view=view,
         findings=view.findings,
         policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
@@ -81,10 +85,13 @@ def page(view: View, made: list[Section]) -> str:
         explored=answers(view, primary=False),
         scope=prose.scope(view),
         sections=made,
-        inline=_inline(made),
         svg={chart.name: Markup(chart.svg) for chart in _charts(made)},
         marks={arm: swatch(style) for arm, style in view.styles.items()},
     )
+    names = _inline(made, room=min(INLINE, WHOLE - _bytes(render(inline=()))))
+    while _bytes(text := render(inline=names)) > WHOLE and names:
+        names.pop()  # with a figure its numbers may be in the page
+    return text
 
 
 def _resource(name: str) -> str:
@@ -95,14 +102,18 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _inline(made: list[Section]) -> frozenset[str]:
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def _inline(made: list[Section], *, room: int) -> list[str]:
     """Names of the figures that fit into the page, in the order of the sections."""
-    room, names = INLINE, []
+    names = []
     for chart in _charts(made):
         if len(chart.svg) <= room:
             room -= len(chart.svg)
             names.append(chart.name)
-    return frozenset(names)
+    return names
 
 
 def numbers(frame: pd.DataFrame) -> list[list[str]]:

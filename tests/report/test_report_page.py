@@ -313,6 +313,16 @@ def test_thirty_arms_stay_under_two_megabytes(tmp_path: Path, monkeypatch: pytes
     assert len(set(looks)) == 30
 
 
+def test_a_page_with_much_text_links_more_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.report.chart.drawn", lambda *_, **__: f"<svg>{300_000 * 'm'}</svg>")
+    plain = write(synthetic.findings(arms=("sgd", "adam")), tmp_path / "plain")
+    size, figures = plain.stat().st_size, plain.read_text(encoding="utf-8").count("<svg>")
+    monkeypatch.setattr("harness.report.page.WHOLE", size - 1)
+    smaller = write(synthetic.findings(arms=("sgd", "adam")), tmp_path / "smaller")
+    assert smaller.stat().st_size < size
+    assert smaller.read_text(encoding="utf-8").count("<svg>") == figures - 1
+
+
 def test_many_arms_get_panels_and_figures_of_their_own(tmp_path: Path) -> None:
     few = {"replicates": 2, "trials": 1, "epochs": 1, "untuned": False}
     page = Page(built(tmp_path, arms=tuple(f"arm{i}" for i in range(9)), **few))
