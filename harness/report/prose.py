@@ -194,10 +194,10 @@ def _split(view: View) -> str:
     elif sizes:
         texts.append(f"{shown} test examples, the same in all runs")
     rule = view.suite.compare.epoch
-    epoch = "the epoch that was best on validation" if rule == "best_validation" else "the last epoch"
+    when = "at the epoch that was best on validation" if rule == "best_validation" else "after its last step"
     if any("early_stopping" in setting.values for setting in view.suite.settings):
-        epoch += ", where early stopping does not choose it by its own metric"
-    return "; ".join([*texts, f"the test set is read once per final run, at {epoch}"])
+        when += ", where early stopping does not choose it by its own metric"
+    return "; ".join([*texts, f"the test set is read once per final run, {when}"])
 
 
 def _tuning(view: View) -> str:
