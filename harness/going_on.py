@@ -29,20 +29,7 @@ _COUNTED = ("problem", "arm", "tune", "final", "untuned")
 def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
     """What is kept of a plan, so that the next command sees what changed; `outside`: records that fell out."""
     suite = plan.suite
-    settings = [
-        {
-            "problem": s.problem,
-            "arm": s.arm,
-            "values": s.values,
-            "origins": {kind: str(origin) for kind, origin in s.origins.items()},
-            "plugins": _hashes(_origins(plan, s.problem, s.arm)),
-            "space": {name: domain_to_plain(domain) for name, domain in s.space.items()},
-            **({} if s.source is None else _source(plan, s.source)),
-            "data": dict(plan.facts[s.problem].fingerprints),
-            "digest": digest(_template(plan, s.problem, s.arm, "final")),
-        }
-        for s in suite.settings
-    ]
+    settings = [described_setting(plan, setting.problem, setting.arm) for setting in suite.settings]
     chosen = asdict(suite.compare)
     return {
         "suite": suite.name,
@@ -58,6 +45,22 @@ def described(plan: Plan, *, outside: int = 0) -> dict[str, Any]:
             **{f"compare.{name}": chosen[name] for name in _COMPARED},
         },
         "outside": outside,
+    }
+
+
+def described_setting(plan: Plan, problem: str, arm: str) -> dict[str, Any]:
+    """What runs of a setting have in common: its values, where its parts come from, what it searches, its data."""
+    setting = plan.settings[problem, arm]
+    return {
+        "problem": problem,
+        "arm": arm,
+        "values": setting.values,
+        "origins": {kind: str(origin) for kind, origin in setting.origins.items()},
+        "plugins": _hashes(_origins(plan, problem, arm)),
+        "space": {name: domain_to_plain(domain) for name, domain in setting.space.items()},
+        **({} if setting.source is None else _source(plan, setting.source)),
+        "data": dict(plan.facts[problem].fingerprints),
+        "digest": digest(_template(plan, problem, arm, "final")),
     }
 
 

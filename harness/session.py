@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import going_on, registry, sizes
+from harness import going_on, looks, registry, sizes
 from harness.errors import ResultsError, SuiteError
 from harness.locations import data_root, is_text
 from harness.plan import Plan, data_question, make, source_question
@@ -35,7 +35,7 @@ PLAN = "plan.json"
 ENVIRONMENT = "environment.json"
 STAMP = "report/answer.json"
 """The headline, with the hash of all that the report was made from."""
-_ENTRIES = {PLAN, ENVIRONMENT, "datapackage.json", "lock", "lock.json"}
+_ENTRIES = {PLAN, ENVIRONMENT, looks.NAME, "datapackage.json", "lock", "lock.json"}
 _FOLDERS = ("checkpoints", "logs", "quarantine", "recheck", "report", "runs", "studies", "tables", "weights")
 _ENTRIES |= set(_FOLDERS)
 """What harness itself puts into a results folder, beside the copy of the suite."""
@@ -212,6 +212,7 @@ def stamp(session: Session, walk: Walk) -> str:
     rows = [[entry.run_id, entry.result["status"], entry.label.__dict__] for entry in walk.entries]
     records = sorted({entry.record["sha256"] for entry in walk.entries if entry.record is not None})
     seen = [rows, records, session.suite.text, session.command, environment(), walk.counts(session.plan)]
+    seen += [list(map(dict, looks.read(session.store.folder)))]
     return digest([*seen, *(record["sha256"] for record in _repetitions(session, walk))])
 
 
@@ -245,12 +246,13 @@ def findings(session: Session, walk: Walk) -> Findings:
     judged = verdict.judge(suite, tables, scores)
     tables["summary"] = tables_module.frame("summary", judged.summary.to_dict("records"))
     tables["comparisons"] = tables_module.frame("comparisons", [v.to_plain() for v in judged.verdicts])
+    read_again = looks.remarks(session.store.folder, plan, tables["comparisons"])
     return Findings(
         suite=suite,
         headline=judged.headline,
         tables=tables,
         finals=compared,
-        remarks=(*judged.remarks, *_not_reproducible(session, walk)),
+        remarks=(*judged.remarks, *read_again, *_not_reproducible(session, walk)),
         counts=walk.counts(plan),
         environment={**environment(), **_numeric_environment(walk)},
         parts=_parts(plan),
@@ -320,6 +322,7 @@ def write_outputs(session: Session, walk: Walk) -> Findings:
 
     found = findings(session, walk)
     folder = session.store.folder
+    looks.note(folder, session.plan, found.tables["comparisons"])
     write_tables(found.tables, folder, name=session.suite.name)
     report.write(found, folder)
     answer = {"headline": found.headline, "inputs": stamp(session, walk)}

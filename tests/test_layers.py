@@ -72,7 +72,7 @@ LAYERS = (
     ("tune/", "strategies/", "details.py", "train/", "probe.py", "outline.py", "execute/"),
     ("sources.py", "coordinator.py"),
     ("tables/", "verdict/", "report/"),
-    ("session.py", "going_on.py", "environments.py", "recheck.py", "results.py", "progress.py", "testing/"),
+    ("session.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py", "progress.py", "testing/"),
     ("cli/", "__main__.py"),
 )  # fmt: skip
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.

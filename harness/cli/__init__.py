@@ -24,6 +24,7 @@ _EPILOG = """
 \b
 Exit codes:
   0 done    1 done, some runs failed    2 mistake in command, suite or plugin, nothing ran
+  3 what 'report --require' asks for is not so
   4 results folder, data or environment unusable    70 internal error
   130, 143 interrupted, state kept: the same command goes on
 """

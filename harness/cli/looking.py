@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.cli import gates
 from harness.cli.output import (
     RERUN_FAILED,
     clean,
@@ -121,9 +122,9 @@ def _plan_words(plan: Plan) -> str:
         else "no tuning"
     )
     margin = "" if compare.margin is None else f", margin {compare.margin:g}"
-    return f"{tuned}; {compare.replicates} replicates compared in {compare.metric}{margin}" + (
-        f" with {compare.baseline}" if len(plan.suite.arms) > 1 else ""
-    )
+    against = f" with {compare.baseline}" if len(plan.suite.arms) > 1 else ""
+    looks = f"; levels are for {compare.looks} looks at the verdict" if compare.looks > 1 else ""
+    return f"{tuned}; {compare.replicates} replicates compared in {compare.metric}{margin}{against}{looks}"
 
 
 @click.command()
@@ -195,7 +196,16 @@ def _why(entry: Entry) -> dict[str, str]:
 @click.command()
 @suite_command
 @download_option
-def report(suite: Path, **given: Any) -> None:
+@click.option(
+    "--require",
+    "required",
+    multiple=True,
+    metavar="WORD",
+    type=click.Choice(gates.WORDS),
+    help="Exit with 3 unless it is so: 'clean', no warning; or the verdict of every declared comparison, or claim. "
+    f"May be given several times: one of several verdicts is enough. Words: {', '.join(gates.WORDS)}.",
+)
+def report(suite: Path, required: tuple[str, ...], **given: Any) -> None:
     """Write tables and report of SUITE again from its records, finished or not; runs nothing."""
     from harness import session as sessions
 
@@ -204,6 +214,9 @@ def report(suite: Path, **given: Any) -> None:
         found = sessions.write_outputs(opened, sessions.walk_records(opened))
     click.echo(found.headline)
     click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
+    if reason := gates.unmet(found, required):
+        click.echo(clean(f"not met: {reason}"), err=True)
+        sys.exit(gates.NOT_MET)
 
 
 def _existing(suite: Path, given: dict[str, Any]) -> Session:

@@ -320,6 +320,8 @@ def _adjustment(view: View) -> str:
     if primary.empty or _pairs(view).empty:
         return ""
     family, level = int(primary["family_size"].max()), float(primary["level"].dropna().max())
+    looks = view.suite.compare.looks
+    looked = f" The error rate is shared out among {looks} looks at the verdict." if looks > 1 else ""
     text = (
         f"The {count(family, 'declared comparison')} form one family: intervals are at {percent(level)} (Bonferroni), "
         "p values are adjusted by Holm's method."
@@ -328,7 +330,7 @@ def _adjustment(view: View) -> str:
     )
     others = " All other comparisons are exploratory and not adjusted." if len(view.pairs) > len(primary) else ""
     at_defaults = " Every arm was also run at its defaults." if UNTUNED in set(view.pairs["setting"]) else ""
-    return text + others + at_defaults
+    return text + looked + others + at_defaults
 
 
 def _tests(view: View) -> str:

@@ -87,6 +87,8 @@ class Compare:
     """Whether a fine-tuning suite must have `checks.CONTROLS` among its arms."""
     nested: tuple[tuple[str, str], ...] = ()
     """Pairs of arms, of which the second contains the first as a special case."""
+    looks: int = 1
+    """Verdicts that may be read, replicates being added in between; the error rate is shared out among them."""
 
 
 @dataclass(frozen=True)

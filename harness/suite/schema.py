@@ -302,6 +302,7 @@ class Compare(Table):
     primary: list[Text] | None = None
     controls: bool = True
     nested: Annotated[list[Pair], Field(min_length=1)] | None = None
+    looks: Count = 1
 
 
 class Execution(Table):

@@ -110,6 +110,7 @@ def _blank(suite: Suite, claim: Claim, *, n: int, failed: int) -> Verdict:
         "kind": "claim",
         "primary": False,
         "family_size": 1,
+        "looks": 1,
         "problem": claim.problem,
         "arm": claim.arm,
         "baseline": f"{BOUNDS[claim.bound]} {claim.value:g}",

@@ -56,7 +56,7 @@ class _Asked:
         return self.paired_on(question.problem, question.arm, question.baseline)
 
     def alpha(self, primary: bool) -> float:
-        return ERROR_RATE / (self.family if primary else 1)
+        return ERROR_RATE / (self.family * self.compare.looks if primary else 1)
 
     @cached_property
     def family(self) -> int:
@@ -298,6 +298,7 @@ def _blank(asked: _Asked, question: _Question, pair: Pair, alpha: float, code: C
         "question": asked.context.question,
         "kind": "pair",
         "family_size": asked.family if question.primary else 1,
+        "looks": asked.compare.looks if question.primary else 1,
         "metric": asked.metric.name,
         "split": asked.context.split,
         "claim": asked.compare.claim if tuned else asked.context.untuned,

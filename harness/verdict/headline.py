@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.verdict.format import Measure, count, listed, percent
 from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Context, Verdict
-from harness.verdict.words import at_defaults, floor_of, row_decimals, units
+from harness.verdict.words import at_defaults, floor_of, row_decimals, sharing, units
 
 SPELLED_OUT = 6
 """Up to so many primary verdicts each is written with its own interval; more are summed up by word."""
@@ -94,8 +94,8 @@ def _small_print(verdicts: Sequence[Verdict], metric: Measure, context: Context)
         parts.insert(0, f"the others {percent(1 - ERROR_RATE)}, exploratory")
     if judged:
         interval = f"{percent(judged[0].level)} {'interval' if len(judged) == 1 else 'intervals'}"
-        family, baseline = judged[0].family_size, judged[0].baseline
-        parts.insert(0, interval if family == 1 else f"{interval} with {baseline}, adjusted for {family} comparisons")
+        shared, baseline = sharing(judged[0]), judged[0].baseline
+        parts.insert(0, f"{interval} with {baseline}, adjusted for {shared}" if shared else interval)
     parts += ["for one source checkpoint only"] if context.checkpoints == 1 else []
     failed = _failed([verdict for verdict in primary if verdict.delta is not None])
     if failed:

@@ -54,6 +54,8 @@ class Verdict:
     primary: bool
     """Part of the family that the suite declared; the others are exploratory and not adjusted."""
     family_size: int
+    looks: int
+    """Verdicts that may be read with more and more replicates; 1 for exploratory ones, which are not adjusted."""
     problem: str
     arm: str
     baseline: str
@@ -104,8 +106,8 @@ class Verdict:
 
     @property
     def alpha(self) -> float:
-        """The error rate of this verdict's interval: the family's, divided by its size."""
-        return ERROR_RATE / self.family_size
+        """The error rate of this verdict's interval: the family's, divided by its size and by the looks."""
+        return ERROR_RATE / (self.family_size * self.looks)
 
     def to_plain(self) -> dict[str, Plain]:
         """The row as plain data for JSON."""

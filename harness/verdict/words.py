@@ -156,8 +156,13 @@ def _method(verdict: Verdict) -> str:
     name = "t-interval" if verdict.paired else "Welch t-interval"
     name += " corrected for overlapping training sets" if verdict.method == FOLDS else ""
     name += " of checkpoint means" if "checkpoint" in verdict.method else ""
-    family = f", Bonferroni over {verdict.family_size} comparisons" if verdict.family_size > 1 else ""
-    return f"{percent(verdict.level)} {name}{family}"
+    return f"{percent(verdict.level)} {name}{f', Bonferroni over {shared}' if (shared := sharing(verdict)) else ''}"
+
+
+def sharing(verdict: Verdict) -> str:
+    """Among what the error rate is shared out: `6 comparisons and 2 looks`; empty where among nothing."""
+    family, looks = verdict.family_size, verdict.looks
+    return " and ".join([f"{family} comparisons"] * (family > 1) + [f"{looks} looks"] * (looks > 1))
 
 
 def _kind(verdict: Verdict, facts: Facts) -> str:

@@ -356,7 +356,7 @@ def test_a_refused_comparison_has_no_analyses(kit):
 
 def test_the_table_has_the_documented_columns_and_types(kit):
     names = (
-        "question kind primary family_size problem arm baseline metric split setting claim paired paired_on n "
+        "question kind primary family_size looks problem arm baseline metric split setting claim paired paired_on n "
         "failed_arm failed_baseline delta sd lo hi level method p_t p_holm p_signflip p_floor p_tost wins wins_n "
         "wins_lo wins_hi p_superior margin mde80 more more_lo more_hi agree analyses verdict sentence"
     )
