@@ -6,7 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from harness.outcomes import source_failed
 from harness.report.chart import Chart, chart
+from harness.report.counted import span
 from harness.report.plotting import (
     MUTED,
     canvas,
@@ -24,10 +26,15 @@ HISTORY = ["problem", "arm", "replicate", "trial", "state", "value", "best", "me
 
 
 def trials_of(view: View, problem: str) -> pd.DataFrame:
-    """The trials of a problem with arm, replicate and whether the trial was chosen, in order."""
+    """The trials of a problem with arm, replicate and whether the trial was chosen, in order.
+
+    Trials that had no weights to start from are left out: they say nothing of their setting.
+    """
     studies = view.table("studies", "study_id", "problem", "arm", "replicate", "best_trial")
     studies = studies.loc[studies["problem"] == problem, ["study_id", "arm", "replicate", "best_trial"]]
-    trials = view.table("trials", "study_id", "trial", "state", "value")
+    trials = view.table("trials", "study_id", "trial", "state", "value", "reason")
+    known = [str(text).partition(": ") for text in trials["reason"]]
+    trials = trials[[not source_failed(status, reason) for status, _, reason in known]]
     data = trials[["study_id", "trial", "state", "value"]].merge(studies, on="study_id")
     # A study without a complete trial has no best one, and comparing with it gives neither true nor false.
     chosen = (data["trial"] == data["best_trial"]).fillna(False).astype(bool)
@@ -43,7 +50,7 @@ def places(view: View) -> dict[str, int]:
 def history(view: View, problem: str) -> Chart | None:
     """Each trial and the best so far, a panel per arm."""
     frame = history_frame(view, problem)
-    tuning, studies = view.suite.tuning, frame["replicate"].nunique()
+    tuning, studies = view.suite.tuning, frame.groupby("arm")["replicate"].nunique()
     return chart(
         _draw_history,
         frame,
@@ -52,7 +59,7 @@ def history(view: View, problem: str) -> Chart | None:
         problem=problem,
         title="Tuning history",
         caption=f"Small dots are trials, steps the best validation {view.measure.words} so far in each study, the "
-        f"thick line their median. n = {count(studies, 'replicate')} per arm, a study of "
+        f"thick line their median. n = {span(studies, 'replicate')} per arm, a study of "
         f"{count(tuning.trials, 'trial')} each.{crosses(frame)} A line that still improves at the right asks for more "
         f"trials. {stretched(scale_of(view.measure, frame['value']))}".strip(),
     )

@@ -32,6 +32,7 @@ from harness.report import (
     over,
     prose,
     transfer,
+    tuning,
     values,
     write,
 )
@@ -693,6 +694,17 @@ def test_captions_count_the_replicates_that_had_weights_to_start_from(undrawn: N
     made = View(dataclasses.replace(found, finals=finals))
     assert "n = 3 to 5 runs per arm." in caption(values.values(made, "few"))
     assert "n = 3 to 5 replicates per arm." in caption(memory.memory(made, "few"))
+
+
+def test_trials_that_had_no_weights_to_start_from_are_in_no_figure_of_tuning(view: View, undrawn: None) -> None:
+    studies, trials = view.findings.tables["studies"], view.findings.tables["trials"]
+    lost = studies.loc[(studies["arm"] == "lora") & (studies["replicate"] < 2), "study_id"]
+    mine = trials["study_id"].isin(set(lost))
+    trials = trials.assign(reason=trials["reason"].where(~mine, "crashed: source_failed: oom: no room"))
+    made = View(dataclasses.replace(view.findings, tables={**view.findings.tables, "trials": trials}))
+    frame = tuning.history_frame(made, "few")
+    assert set(frame.loc[frame["arm"] == "lora", "replicate"]) == {2, 3, 4}
+    assert "n = 3 to 5 replicates per arm, a study of 2 trials each." in caption(tuning.history(made, "few"))
 
 
 def test_the_scope_says_how_sources_were_trained_and_what_they_reached() -> None:
