@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -143,7 +144,7 @@ def changed(suite: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         if value is None:
             table.pop(last, None)
         else:
-            table[last] = value
+            table[last] = copy.deepcopy(value)  # a later change may reach into it
     return made  # type: ignore[no-any-return]
 
 

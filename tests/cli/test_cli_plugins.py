@@ -78,7 +78,11 @@ def hostile(tmp_path_factory):
             2,
             "arm 'raises' cannot be built: RuntimeError: no build today (parts.py,",
         ),
-        ('problem.model="function"', 2, "arm 'sgd' cannot be built: model 'function' built type, not an nn.Module\n"),
+        (
+            'problem.model="function"',
+            2,
+            "arm 'sgd' cannot be built: model 'function' built type, not an nn.Module (nor",
+        ),
         ('problem.model="lazy"', 2, "arm 'sgd' cannot be built: model 'lazy' built a lazy layer, '1.weight' has no"),
         ('problem.dataset="nothing"', 2, "load must return harness.Splits, got NoneType"),
         ('problem.dataset="lists"', 2, "must be a pair of tensors (inputs, targets)"),
