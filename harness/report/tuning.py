@@ -34,7 +34,8 @@ def trials_of(view: View, problem: str) -> pd.DataFrame:
     studies = studies.loc[studies["problem"] == problem, ["study_id", "arm", "replicate", "best_trial"]]
     trials = view.table("trials", "study_id", "trial", "state", "value", "reason")
     known = [str(text).partition(": ") for text in trials["reason"]]
-    trials = trials[[not source_failed(status, reason) for status, _, reason in known]]
+    told = pd.Series([not source_failed(status, reason) for status, _, reason in known], trials.index, dtype=bool)
+    trials = trials[told]
     data = trials[["study_id", "trial", "state", "value"]].merge(studies, on="study_id")
     # A study without a complete trial has no best one, and comparing with it gives neither true nor false.
     chosen = (data["trial"] == data["best_trial"]).fillna(False).astype(bool)
