@@ -271,15 +271,19 @@ def project(
 
 
 @pytest.fixture(scope="session")
-def _finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the small suite was run, made once for all processes; tests get copies."""
+def _finished_once() -> Path:
+    """A folder in which the small suite was run, made once for all processes; tests get copies, or look at it.
+
+    It stays where it was made, so that nobody who looks has to ask again what its plugins offer and cost.
+    """
     folder = Path(os.environ["HARNESS_CACHE"]).parent / "finished"
     with filelock.FileLock(f"{folder}.lock"):
         if not folder.exists():
-            made = tmp_path_factory.mktemp("finished")
-            result = Project(made, None).plugin("tiny", TINY).write().run_apart("run", "suite.toml")
-            assert result.code == 0, result.err
-            shutil.copytree(made, folder)
+            folder.mkdir()
+            result = Project(folder, None).plugin("tiny", TINY).write().run_apart("run", "suite.toml")
+            if result.code != 0:
+                shutil.rmtree(folder)
+                pytest.fail(result.err)
     return folder
 
 

@@ -72,7 +72,8 @@ def test_row_mnist_has_60000_training_and_10000_test_images_of_28_by_28(catalog)
 
 def test_row_pixels_are_scaled_to_one_to_minus_one_and_one_or_to_mean_and_deviation(catalog):
     mnist = build(catalog, "dataset", "mnist")
-    assert [mnist(None).test[0].min(), mnist(None).test[0].max()] == [-1, 1]
+    symmetric = mnist(None).test[0]
+    assert [symmetric.min(), symmetric.max()] == [-1, 1]
     unit = mnist(None, normalize="unit").test[0]
     assert [unit.min(), unit.max()] == [0, 1]
     standard = mnist(None, normalize="standard").train[0]

@@ -17,7 +17,13 @@ import harness
 
 ROOT = Path(__file__).parents[1]
 CORE = Path(harness.__file__).parent
-TREES = {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path in sorted(CORE.rglob("*.py"))}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """The files of harness; parsed by the process that asks, and not by each that collects this module."""
+    return {path.relative_to(CORE).as_posix(): ast.parse(path.read_text()) for path in sorted(CORE.rglob("*.py"))}
+
 
 # Who may import a library at all: files, or folders with a slash at the end.
 TORCH = (
@@ -116,7 +122,7 @@ def home(dotted: str) -> str | None:
     for end in range(len(parts), 0, -1):
         path = "/".join(parts[1:end])
         for name in (f"{path}.py", f"{path}/__init__.py" if path else "__init__.py"):
-            if name in TREES:
+            if name in trees():
                 return name
     raise AssertionError(f"{dotted} is nowhere in harness")
 
@@ -128,7 +134,7 @@ def layer(name: str) -> int:
 
 
 def test_every_file_has_a_place_in_the_layers():
-    for name in TREES:
+    for name in trees():
         assert isinstance(layer(name), int), name
 
 
@@ -140,7 +146,7 @@ Found = dict[str, list[str]]
 
 def against(rule: Callable[[str, ast.Module], Iterable[str]]) -> Found:
     """What the rule finds in the files of harness."""
-    asked = {name: sorted(rule(name, tree)) for name, tree in TREES.items()}
+    asked = {name: sorted(rule(name, tree)) for name, tree in trees().items()}
     return {name: found for name, found in asked.items() if found}
 
 
@@ -152,7 +158,7 @@ def tops(tree: ast.AST, *, types: bool = True) -> set[str]:
 @cache
 def calls(name: str) -> list[tuple[str, ast.Call]]:
     """Every call of a file, with what is called as it is written."""
-    return [(ast.unparse(node.func), node) for node in ast.walk(TREES[name]) if isinstance(node, ast.Call)]
+    return [(ast.unparse(node.func), node) for node in ast.walk(trees()[name]) if isinstance(node, ast.Call)]
 
 
 def called(name: str) -> set[str]:
@@ -293,7 +299,7 @@ def test_the_table_of_contributing_names_every_file():
         for word in re.findall(r"`([^`]+)`", row.split("|")[1])
     ]
     missing = set()
-    for name in TREES.keys() - {"__init__.py", "__main__.py"}:
+    for name in trees().keys() - {"__init__.py", "__main__.py"}:
         top = name.split("/")[0] + "/" if "/" in name else name
         if not any(Path(top).match(pattern.rstrip("/")) for pattern in patterns):
             missing.add(top)
