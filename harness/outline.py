@@ -1,4 +1,4 @@
-"""What a strategy would train of a model, block by block, given by the child process of `harness.describe`."""
+"""What a strategy would train of a model, block by block, given by the child process of `harness.registry.describe`."""
 
 from __future__ import annotations
 

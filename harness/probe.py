@@ -1,4 +1,4 @@
-"""Answers about data and costs, given by the child process of `harness.describe`."""
+"""Answers about data and costs, given by the child process of `harness.registry.describe`."""
 
 from __future__ import annotations
 
@@ -88,8 +88,7 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         payload.pop(name, None)
     parts = Parts.load(payload, origins)
     check_schedule(question["payload"]["problem"], parts.schedule, size=data_module.size(splits.train))
-    used = _used(question["payload"]["problem"], splits)
-    planned = question.get("steps") or Budget.of(question["payload"]["problem"], used).steps
+    planned = question["steps"]
     device = device_module.choose_device(question["device"])
     device_module.make_deterministic(payload["threads"])
     try:
@@ -107,6 +106,7 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         raise
     try:
         if parts.strategy.exact is not None:
+            used = question["examples"]
             return {"parameters": parameters, **_fitted(payload, parts, splits, device, source, used, planned)}
         return {"parameters": parameters, **_timed(payload, parts, splits, device, source)}
     except (Exception, SystemExit) as error:
@@ -193,14 +193,6 @@ def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: Part
     there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
     options = {name: value for name, value in question["source"]["model"].items() if name != "use"}
     return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
-
-
-def _used(problem: Mapping[str, Any], splits: Splits) -> int:
-    """Training examples of a run, about."""
-    labels, there = problem.get("labels_per_class"), data_module.size(splits.train)
-    if isinstance(labels, int):
-        return labels * (splits.classes or 1)
-    return int(problem["train_examples"] or max(1, there - problem["validation_examples"]))
 
 
 def _fitted(

@@ -67,7 +67,9 @@ def price(origin, tmp_path, ends=None, strategies="strategies", **changed):
         **{"schedule": builtin("schedules"), "strategy": builtin(strategies), "metric:loss": builtin("metrics")},
     }
     payload = {"phase": "tune", "problem": problem, "seeds": {}, "metrics": {"loss": {}}, "threads": 1}
-    question = {"payload": payload, "origins": origins, "root": str(tmp_path), "device": "cpu"}
+    steps = problem["steps"] or problem["epochs"] * -(-problem["train_examples"] // problem["batch_size"])
+    asked = {"steps": steps, "examples": problem["train_examples"]}
+    question = {"payload": payload, "origins": origins, "root": str(tmp_path), "device": "cpu", **asked}
     return probe.price(question if ends is None else {**question, "ends": ends})
 
 

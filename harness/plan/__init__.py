@@ -18,11 +18,11 @@ from harness.diagnostics import MistakesError
 from harness.plan import ask
 from harness.plan.ask import data_question, prices, source_question
 from harness.plan.facts import DataFacts, Price
-from harness.plan.runs import ALWAYS_MEASURED, Label, Request, Row, SettingName, apply, identity, run_seconds
+from harness.plan.runs import ALWAYS_MEASURED, Label, Request, Row, SettingName, apply, common, run_seconds
 from harness.plan.sources import SourceRuns
 from harness.published import Found
 from harness.registry.catalog import Catalog, Origin, PartInfo
-from harness.spec import SCHEMA, TRAINING, RunSpec, run_seeds, seed
+from harness.spec import RunSpec, run_seeds, seed
 from harness.suite import Setting, Suite
 
 __all__ = [
@@ -94,14 +94,7 @@ class Plan:
         for setting in self.suite.settings:
             metrics = self.metrics(setting.problem)
             origins = {**setting.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
-            payload = {
-                "schema": SCHEMA,
-                "training": TRAINING,
-                "parts": {kind: identity(origin) for kind, origin in sorted(origins.items())},
-                "metrics": {metric.name: dict(metric.options) for metric in metrics},
-                "threads": self.suite.execution.threads,
-            }
-            found[setting.problem, setting.arm] = (origins, payload)
+            found[setting.problem, setting.arm] = (origins, common(origins, metrics, self.suite.execution.threads))
         return found
 
     def pool(self, problem: str) -> int:

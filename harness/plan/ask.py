@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import published, registry
+from harness import published, registry, sizes
 from harness.diagnostics import Place
 from harness.hookspecs import Choice, Domain
 from harness.plan import unbuilt
@@ -118,7 +118,7 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
             in the text.
     """
     questions = {(s.problem, s.arm): _price_question(plan, s) for s in plan.suite.settings}
-    questions |= {(r.label.problem, r.label.arm): _question(plan, r) for r in plan.sources().values()}
+    questions |= {(r.label.problem, r.label.arm): _source_price_question(plan, r) for r in plan.sources().values()}
     distinct = {digest(question): question for question in questions.values()}
     answers = dict(zip(distinct, registry.ask_cached(list(distinct.values())), strict=True))
     found, failed = {}, {}
@@ -138,7 +138,7 @@ def prices(plan: Plan) -> dict[tuple[str, str], Price]:
 def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
     request = plan.request(Label(setting.problem, setting.arm, 0, "tune", plan.given))
     facts, pool = plan.facts[setting.problem], plan.pool(setting.problem)
-    question = {**_question(plan, request), "steps": planned_steps(setting.values, facts, pool)}
+    question = _question(plan, request, facts, pool)
     if ends := _ends(setting, facts, pool):
         question["ends"] = ends
     if (found := plan.published.get((setting.problem, setting.arm))) is not None:
@@ -149,6 +149,11 @@ def _price_question(plan: Plan, setting: Setting) -> dict[str, Any]:
     model = request.source.spec.payload["problem"]["model"]
     outputs = {"input_shape": list(there.input_shape), "outputs": there.outputs, "model": model}
     return {**question, "payload": {**question["payload"], "source": {"start": "source"}}, "source": outputs}
+
+
+def _source_price_question(plan: Plan, request: Request) -> dict[str, Any]:
+    assert plan.source_facts is not None
+    return _question(plan, request, plan.source_facts, plan.source_facts.train)
 
 
 def _ends(setting: Setting, facts: DataFacts, pool: int) -> list[dict[str, Any]]:
@@ -174,8 +179,12 @@ def _end(domain: Domain, number: int) -> Any:
     return domain.high if number % 2 else domain.low
 
 
-def _question(plan: Plan, request: Request) -> dict[str, Any]:
+def _question(plan: Plan, request: Request, facts: DataFacts, pool: int) -> dict[str, Any]:
+    """What a run costs that takes so many steps on so many examples, the same for all arms of a problem."""
+    values = request.spec.payload["problem"]
     return {
+        "steps": planned_steps(values, facts, pool),
+        "examples": sizes.used(values, facts, pool),
         "ask": "price",
         "payload": {**request.spec.payload, "phase": "tune", "seeds": {}},
         "origins": {kind: origin.__dict__ for kind, origin in request.origins.items()},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness import pruning, sizes
 from harness.plan.facts import DataFacts, Price
-from harness.registry.catalog import Origin
-from harness.spec import PhaseName, RunSpec
+from harness.registry.catalog import Origin, PartInfo
+from harness.spec import SCHEMA, TRAINING, PhaseName, RunSpec
 
 SettingName = Literal["tuned", "untuned", "given", "source"]
 ALWAYS_MEASURED = ("loss", "accuracy")
@@ -70,6 +70,17 @@ class Row:
 def identity(origin: Origin) -> dict[str, str]:
     """What of a part's origin is in the spec, and so in the id."""
     return {"distribution": origin.distribution, "version": origin.version, "sha256": origin.sha256}
+
+
+def common(origins: Mapping[str, Origin], metrics: Iterable[PartInfo], threads: int) -> dict[str, Any]:
+    """What of a spec no seed, phase or hyperparameter changes."""
+    return {
+        "schema": SCHEMA,
+        "training": TRAINING,
+        "parts": {kind: identity(origin) for kind, origin in sorted(origins.items())},
+        "metrics": {metric.name: dict(metric.options) for metric in metrics},
+        "threads": threads,
+    }
 
 
 def apply(values: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> dict[str, Any]:

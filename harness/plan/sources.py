@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from harness.plan.facts import DataFacts, Price
-from harness.plan.runs import ALWAYS_MEASURED, Label, Request, Row, identity, run_seconds
+from harness.plan.runs import ALWAYS_MEASURED, Label, Request, Row, common, run_seconds
 from harness.registry.catalog import Catalog
-from harness.spec import SCHEMA, TRAINING, RunSpec, digest, run_seeds
+from harness.spec import RunSpec, digest, run_seeds
 from harness.suite import Setting, Suite
 from harness.suite.origin import Origins
 
@@ -68,11 +68,7 @@ class SourceRuns:
         metrics = [metric for metric in always if metric.extra.get("task") in (None, facts.task)]
         origins = {**source.origins, **{f"metric:{metric.name}": metric.origin for metric in metrics}}
         payload = {
-            "schema": SCHEMA,
-            "training": TRAINING,
-            "parts": {kind: identity(origin) for kind, origin in sorted(origins.items())},
-            "metrics": {metric.name: dict(metric.options) for metric in metrics},
-            "threads": self.suite.execution.threads,
+            **common(origins, metrics, self.suite.execution.threads),
             "phase": "source",
             "problem": source.values,
             "data": dict(facts.fingerprints),

@@ -70,7 +70,7 @@ def _quoted(file: Path) -> list[str]:
 
 
 def ask_cached(questions: Sequence[dict[str, Any]]) -> list[Any]:
-    """Answers to questions of `harness.describe`, from the cache where they were asked before.
+    """Answers to questions of `harness.registry.describe`, from the cache where they were asked before.
 
     Failures are not kept: a missing dependency may be installed the next minute.
     """

@@ -46,12 +46,8 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float 
     """Answers up to and including the first question at which the child hung or died."""
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **os.environ}
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "harness.registry.describe",
-        ],  # -P: a `torch.py` in the working folder hides nothing
+        # -P: a `torch.py` in the working folder hides nothing
+        [sys.executable, "-P", "-m", "harness.registry.describe"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

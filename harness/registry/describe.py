@@ -1,7 +1,7 @@
 """The child process that imports plugins and answers with plain data, so that the coordinator never imports them.
 
-Run as `python -m harness.describe`. Reads one JSON list of questions from stdin; writes one JSON line as each begins
-and one as it ends. A plugin that exits, hangs or prints spoils its own answer only.
+Run as `python -m harness.registry.describe`. Reads one JSON list of questions from stdin; writes one JSON line as each
+begins and one as it ends. A plugin that exits, hangs or prints spoils its own answer only.
 """
 
 from __future__ import annotations

@@ -18,9 +18,6 @@ CONTROLS = ("scratch", "linear_probe", "full")
 """Strategies without which nothing can be said of another: no transfer, no training of the backbone, all of it."""
 
 
-_OF_STEPS = ("augmentation", "regularisation", "early_stopping")
-
-
 def lacking_controls(settings: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """The controls that no arm is; `settings` are the values of each (problem, arm)."""
     uses = {str(values["strategy"]["use"]).rpartition(":")[2] for values in settings}
@@ -73,21 +70,6 @@ def _check_folds(reading: Reading) -> None:
         places = reading.source.value(path), reading.source.value(("compare", "claim"), "and here")
         message = 'folds with claim = "setting": the one study would be tuned on what other folds test on'
         reading.add("conflict", message, *places, help="leave claim out, which tunes anew in each fold")
-
-
-def check_exact(reading: Reading, settings: Iterable[Mapping[str, Any]]) -> None:
-    """What changes with every step is refused next to a strategy that takes none; `settings` are those with one."""
-    for values in settings:
-        name = str(values["strategy"]["use"])
-        for key in (*_OF_STEPS, *(["norm"] if values.get("norm") == "train" else [])):
-            if key not in values:
-                continue
-            paths: list[Path] = [(table, key) for table in ("arms", "problems", "problem")]
-            place = next((path for path in paths if reading.source.at(path) is not MISSING), ())
-            message = f"{key} next to the strategy '{name}', which takes no steps: it would make no difference to it"
-            reading.add("conflict", message, reading.source.key(place), help=f"leave out {key}, or that strategy")
-        if any(mistake.code == "conflict" for mistake in reading.mistakes):
-            return
 
 
 def _check_pruner(reading: Reading, settings: Sequence[Mapping[str, Any]]) -> None:

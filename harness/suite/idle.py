@@ -1,4 +1,5 @@
-"""What a suite says to no effect: options that no arm takes, and values in [arms] that make one arm twice."""
+"""What a suite says to no effect: options that no arm takes, values in [arms] that make one arm twice, and what changes
+with every step next to a strategy that takes none."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from harness.suite.arms import Variant, Variants, comparable
 from harness.suite.parts import Parts, did_you_mean, has_option
 from harness.suite.source import Reading
 from harness.toml.scan import Path
+
+_OF_STEPS = ("augmentation", "regularisation", "early_stopping")
 
 
 def check_taken(reading: Reading, parts: Parts, layers: Mapping[str, Sequence[tuple[Path, ...]]]) -> None:
@@ -72,6 +75,22 @@ def check_apart(reading: Reading, variants: Variants, settings: Mapping[str, Seq
         if keys and places not in shown and arm.name != same.name:  # one name for both is refused already
             shown.add(places)
             _refuse_arm(reading, arm, same, keys[0])
+
+
+def check_stepless(reading: Reading, settings: Iterable[Any]) -> None:
+    """Refuse what makes no difference to a strategy that takes no steps, at each place once."""
+    told = set()
+    for setting in settings:
+        used, values = str(setting.values["strategy"]["use"]), setting.values
+        keys = [*(key for key in _OF_STEPS if key in values), *(["norm"] if values.get("norm") == "train" else [])]
+        for key in keys if setting.exact else ():
+            place = setting.places[key]
+            if (key, place) not in told:
+                told.add((key, place))
+                message = (
+                    f"{key} next to the strategy '{used}', which takes no steps: it would make no difference to it"
+                )
+                reading.add("conflict", message, place, help=f"leave out {key}, or that strategy")
 
 
 def _whole(setting: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from suite_catalog import mistake, read
+from suite_catalog import mistake, mistakes, read
 
 SUITE = """\
 question = "?"
@@ -64,3 +64,18 @@ def test_what_changes_with_every_step_is_refused_next_to_it(tmp_path: Path, prob
     )
     assert found.places[0].line == 7
     assert found.help == f"leave out {key}, or that strategy"
+
+
+def test_it_is_told_once_at_the_arm_that_has_it_whatever_the_problems(tmp_path: Path) -> None:
+    arms = """[[arm]]
+name = "full"
+
+[[arm]]
+name = "exact"
+strategy = "exact"
+augmentation = "rotate"
+"""
+    text = SUITE.format(problem="").replace('[arms]\nstrategy = ["full", "exact"]\n', arms)
+    (found,) = mistakes(tmp_path, text.replace("[tuning]", "[problems]\nsteps = [5, 9]\n\n[tuning]"))
+    assert found.message.startswith("augmentation next to the strategy 'exact'")
+    assert found.places[0].line == 15
