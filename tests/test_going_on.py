@@ -171,9 +171,10 @@ def test_old_data_put_back_finds_their_runs_again(done, monkeypatch):
 
 
 def test_another_training_version_stops_the_run(done, monkeypatch):
-    from harness import going_on, plan
+    from harness import going_on
+    from harness.plan import runs
 
-    monkeypatch.setattr(plan, "TRAINING", 99)
+    monkeypatch.setattr(runs, "TRAINING", 99)
     monkeypatch.setattr(going_on, "TRAINING", 99)
     result = done.run("run", "suite.toml")
     assert result.code == 4
