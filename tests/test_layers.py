@@ -30,6 +30,7 @@ TORCH = (
     "details.py", "outline.py", "probe.py", "strategies/", "train/",
     "execute/work.py", "execute/serial.py", "testing/",
 )  # fmt: skip
+SCHEMA = ("suite/schema.py", "suite/marks.py", "suite/declaration.py")
 FRAMES = ("results.py", "tables/", "verdict/", "report/")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "torch": TORCH,
@@ -45,9 +46,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "matplotlib": ("report/",),
     "jinja2": ("report/",),
     "markupsafe": ("report/",),
-    "pydantic": ("suite/schema.py",),
-    "pydantic_core": ("suite/schema.py",),
-    "annotated_types": ("suite/schema.py",),
+    "pydantic": SCHEMA,
+    "pydantic_core": ("suite/marks.py",),
+    "annotated_types": ("suite/declaration.py",),
     "click": ("cli/",),
     "rich": ("progress.py",),
     "filelock": ("store.py",),
@@ -72,7 +73,7 @@ LAYERS = (
     (
         "train/checkpoints.py", "train/snapshot.py", "train/feed.py", "train/augment.py", "train/penalties.py",
     ),
-    ("registry/", "published.py", "download.py", "toml/", "suite/schema.py"),
+    ("registry/", "published.py", "download.py", "toml/", *SCHEMA),
     ("suite/",),
     ("plan/", "fitting.py", "sizes.py"),
     ("tune/", "strategies/", "details.py", "train/", "probe.py", "outline.py", "execute/"),

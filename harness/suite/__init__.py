@@ -11,7 +11,7 @@ from harness import names, toml
 from harness.diagnostics import Mistake, MistakesError, Place, quote
 from harness.hookspecs import KINDS, Plain
 from harness.registry.catalog import Catalog, PartInfo
-from harness.suite import checks, idle, labels, origin, schema, tables
+from harness.suite import checks, declaration, idle, labels, origin, schema, tables
 from harness.suite.arms import Variant, Variants, expand
 from harness.suite.claims import Claim, read_claims
 from harness.suite.parts import Chosen, Parts, canonical
@@ -43,7 +43,7 @@ def load(path: FilePath, catalog: Catalog, overrides: Sequence[str] = ()) -> Sui
 
 def json_schema(catalog: Catalog) -> dict[str, Any]:
     """JSON Schema of a suite file, with the names of the installed parts."""
-    return schema.json_schema({kind: catalog.names(kind) for kind in KINDS})
+    return declaration.json_schema({kind: catalog.names(kind) for kind in KINDS})
 
 
 def _read(reading: Reading, path: FilePath) -> Suite | None:

@@ -11,7 +11,7 @@ from harness.diagnostics import quote
 from harness.errors import PluginError
 from harness.hookspecs import Choice, Domain, Float, Int, Plain, plural
 from harness.registry.catalog import MOST_NAMES, Catalog, PartInfo, few_names, nearest
-from harness.suite import schema
+from harness.suite import marks, schema
 from harness.suite.source import MISSING, Reading, subject, toml_type
 from harness.toml.scan import Path
 
@@ -46,7 +46,7 @@ class Parts:
         """The parts that the value at the path names, in order; None, with a mistake, where one is not there."""
         if path is None or not self.reading.sound(path):
             return () if path is None else None
-        chosen = [self.choose(kind, (one,)) for one in schema.items(path, self.reading.source.at(path))]
+        chosen = [self.choose(kind, (one,)) for one in marks.items(path, self.reading.source.at(path))]
         found = tuple(part for part in chosen if part is not None)
         return found if len(found) == len(chosen) else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.registry.catalog import nearest
-from harness.suite import schema
+from harness.suite import declaration, schema
 from harness.suite.source import Reading, subject
 from harness.toml.scan import Path
 
@@ -29,7 +29,7 @@ _HINTS: dict[Path, str] = {
 def check_shape(reading: Reading) -> None:
     """Report every key that is not declared and every value that is not of its type or range."""
     # Refused already for what it is, wherever it stands.
-    faults = [fault for fault in schema.faults(reading.source.values) if reading.sound(fault.path)]
+    faults = [fault for fault in declaration.faults(reading.source.values) if reading.sound(fault.path)]
     unknown = [fault.path for fault in faults if fault.kind == "extra_forbidden"]
     for fault in faults:
         if fault.kind == "missing":
@@ -53,7 +53,7 @@ def _missing(reading: Reading, path: Path, unknown: list[Path]) -> None:
         message, cure = "table [compare] is missing", 'write [compare] with metric = "..." and baseline = "..."'
     else:
         message, cure = f"{_table(reading, table)} lacks the key '{key}'", ""
-    reading.add("missing-key", message, reading.source.value(table), allowed=schema.allowed(path), help=cure)
+    reading.add("missing-key", message, reading.source.value(table), allowed=declaration.allowed(path), help=cure)
 
 
 def _unknown(reading: Reading, path: Path) -> None:
@@ -63,7 +63,7 @@ def _unknown(reading: Reading, path: Path) -> None:
         cure = f"write {key} in [problem], or vary it in [problems]"
         return reading.add("unequal-budget", message, reading.source.key(path), help=cure)
     message = f"unknown key '{key}' {_inside(reading, table)}"
-    allowed = ", ".join(schema.keys_of(table))
+    allowed = ", ".join(declaration.keys_of(table))
     return reading.add("unknown-key", message, reading.source.key(path), allowed=allowed, help=_cure(reading, path))
 
 
@@ -71,14 +71,14 @@ def _cure(reading: Reading, path: Path) -> str:
     table, key = path[:-1], str(path[-1])
     if path in _HINTS or path[-1:] == ("include",):
         return _HINTS.get(path, _HINTS[("include",)])
-    owners = [other for other in schema.tables() if key in schema.keys_of(other)]
-    if _is_meant(reading, path, own := nearest(key, schema.keys_of(table)), owners):
+    owners = [other for other in declaration.tables() if key in declaration.keys_of(other)]
+    if _is_meant(reading, path, own := nearest(key, declaration.keys_of(table)), owners):
         return f"did you mean '{own}'?"
-    if owners and key not in schema.keys_of(()):
+    if owners and key not in declaration.keys_of(()):
         return f"'{key}' belongs in {_head(owners[0])}"
-    homes = {name: other for other in reversed(schema.tables()) for name in schema.keys_of(other)}
+    homes = {name: other for other in reversed(declaration.tables()) for name in declaration.keys_of(other)}
     near = nearest(key, homes)
-    if own and near in schema.keys_of(table):
+    if own and near in declaration.keys_of(table):
         return f"did you mean '{own}'?"
     if owners:
         return f"'{key}' belongs at the top of the file, before the first table"
@@ -92,9 +92,9 @@ def _cure(reading: Reading, path: Path) -> str:
 def _is_meant(reading: Reading, path: Path, own: str | None, owners: list[Path]) -> bool:
     """Whether the value can be that of the table's own near key, and of no table that has the key itself."""
     value, key = reading.source.at(path), str(path[-1])
-    if own is None or not schema.takes((*path[:-1], own), value):
+    if own is None or not declaration.takes((*path[:-1], own), value):
         return False
-    return not any(schema.takes((*owner, key), value) for owner in owners)
+    return not any(declaration.takes((*owner, key), value) for owner in owners)
 
 
 def _head(table: Path) -> str:
@@ -117,7 +117,7 @@ def _wrong_type(reading: Reading, path: Path, due: str) -> None:
     message, cure = f"expected {due}, found {source.found(path)}", _right_type(reading, path, due)
     if isinstance(source.at(path), list) and due == "an integer":
         message = f"a count, not a list; found {source.found(path)}"
-    code, allowed = "wrong-type", schema.allowed(path)
+    code, allowed = "wrong-type", declaration.allowed(path)
     reading.add(code, f"{subject(path, source)}: {message}", source.value(path), allowed=allowed, help=cure)
 
 
@@ -144,14 +144,14 @@ def _as_list(reading: Reading, path: Path) -> str:
     if isinstance(path[-1], str):
         return f"write {path[-1]} = [{reading.source.written(path)}]"
     outer = path[:-1]
-    whole = schema.takes(outer, [reading.source.at(outer)])
+    whole = declaration.takes(outer, [reading.source.at(outer)])
     return f"write {outer[-1]} = [{reading.source.written(outer)}]" if whole else ""
 
 
 def _wrong_value(reading: Reading, path: Path) -> None:
     source = reading.source
     message = f"{subject(path, source)}: {source.found(path)} is not allowed"
-    reading.add("bad-value", message, source.value(path), allowed=schema.allowed(path))
+    reading.add("bad-value", message, source.value(path), allowed=declaration.allowed(path))
 
 
 def _out_of_range(reading: Reading, path: Path) -> None:
@@ -159,12 +159,12 @@ def _out_of_range(reading: Reading, path: Path) -> None:
     message = f"{subject(path, source)}: {source.found(path)} is out of range"
     if path == ("schema",):
         message = f"schema {source.written(path)} is not known here; this version reads schema {schema.SCHEMA}"
-    reading.add("out-of-range", message, source.value(path), allowed=schema.allowed(path))
+    reading.add("out-of-range", message, source.value(path), allowed=declaration.allowed(path))
 
 
 def _unknown_word(reading: Reading, path: Path) -> None:
     source = reading.source
-    allowed = schema.allowed(path)
+    allowed = declaration.allowed(path)
     word = source.at(path)
     near = nearest(word, allowed.split(", ")) if isinstance(word, str) else None
     cure = f"did you mean '{near}'?" if near else ""
@@ -175,7 +175,7 @@ def _unknown_word(reading: Reading, path: Path) -> None:
 def _empty(reading: Reading, path: Path) -> None:
     source = reading.source
     message = f"{subject(path, source)}: {source.found(path)} is empty"
-    reading.add("empty", message, source.value(path), allowed=schema.allowed(path))
+    reading.add("empty", message, source.value(path), allowed=declaration.allowed(path))
 
 
 def _too_short(reading: Reading, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from harness import toml
 from harness.diagnostics import LONGEST_QUOTE, Mistake, Place
 from harness.registry.catalog import Catalog
-from harness.suite import schema
+from harness.suite import declaration, schema
 from harness.toml.scan import Entry, Path
 
 MISSING = object()
@@ -225,7 +225,7 @@ def check_leaves(reading: Reading) -> None:
     source = reading.source
     for path, value in source.leaves():
         if source.oversized(path):
-            allowed = schema.allowed(path) or "integer of at most 64 bits"
+            allowed = declaration.allowed(path) or "integer of at most 64 bits"
             digits = sum(map(str.isdigit, source.written(path)))
             reading.refuse(path, "out-of-range", f"integer too large (64 bits), {digits:,} digits", allowed=allowed)
         elif isinstance(value, float) and not math.isfinite(value):
@@ -246,7 +246,7 @@ def _free_text(path: Path) -> bool:
 
 def _refuse_not_finite(reading: Reading, path: Path) -> None:
     written = reading.source.written(path)
-    allowed = schema.allowed(path) or "finite number"
+    allowed = declaration.allowed(path) or "finite number"
     if written.lstrip("+-") in ("inf", "nan"):
         reading.refuse(path, "not-finite", f"a finite number is due, found {written} (float)", allowed=allowed)
     else:

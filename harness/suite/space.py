@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.hookspecs import Choice, Domain, Float, Int
 from harness.registry.catalog import PartInfo, few_names, nearest
-from harness.suite import schema
+from harness.suite import declaration, schema
 from harness.suite.parts import (
     Chosen,
     as_type,
@@ -319,7 +319,7 @@ def _check_size(reading: Reading, info: PartInfo | None, option: str, at: Path) 
     of_part, least = info is not None and info.kind != KEY, 1 if info is None else 0
     if of_part or reading.source.at(at) >= least:
         return True
-    allowed = schema.allowed(("problem", option) if info is None else ("problem", info.name, option))
+    allowed = declaration.allowed(("problem", option) if info is None else ("problem", info.name, option))
     reading.refuse(at, "out-of-range", f"{reading.source.found(at)} is out of range", allowed=allowed)
     return False
 

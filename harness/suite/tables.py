@@ -13,6 +13,7 @@ from typing import Any
 from harness.hookspecs import Plain
 from harness.registry.catalog import Origin, PartInfo
 from harness.suite import schema
+from harness.suite.marks import NONE
 from harness.suite.parts import Chosen, Parts, find
 from harness.suite.source import Reading
 from harness.toml.scan import Path
@@ -62,7 +63,7 @@ def _laid(reading: Reading, key: str, layers: Iterable[Path]) -> dict[str, Path]
     found: dict[str, Path] | None = None
     for path in layers:
         value = reading.source.at(path)
-        if value == schema.NONE:
+        if value == NONE:
             found = None
         elif isinstance(value, dict):
             found = {**(found or {}), **{option: (*path, option) for option in value}}
