@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 import harness
 from harness.cli import cli
 from harness.hookspecs import HOOKS, KINDS
-from harness.suite import schema
+from harness.suite import declaration, schema
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {name: cli.get_command(None, name) for name in cli.list_commands(None)}
@@ -114,7 +114,7 @@ def test_every_word_that_a_key_takes_is_in_its_row():
     for name, table in TABLES.items():
         for key in keys(table):
             path = tuple(step for step in (name, *([0] if name == "claim" else []), key) if step != "")
-            words = schema.allowed(path).split(", ")
+            words = declaration.allowed(path).split(", ")
             if all(re.fullmatch(r"[a-z_0-9]+", word) for word in words) and words[0] not in (
                 "text",
                 "integer",

@@ -13,7 +13,7 @@ import pytest
 
 from harness.interrupts import WORDS
 from tests.faults.substitute import SECONDS
-from tests.faults.tools import Folder
+from tests.faults.tools import Command, Folder
 
 NUMBERS = {"SIGINT": 130, "SIGTERM": 143}
 LIMIT_SECONDS = 20.0
@@ -21,16 +21,34 @@ LIMIT_SECONDS = 20.0
 PROCESS = ("--executor", "process", "--workers", "2")
 
 
+def whole_seconds(folder: Folder, executor: tuple[str, ...]) -> float:
+    """How long the command takes on this machine when nobody interrupts it."""
+    begun = time.monotonic()
+    assert start(folder, executor).end(LIMIT_SECONDS).code == 0
+    folder.again()
+    return time.monotonic() - begun
+
+
+def start(folder: Folder, executor: tuple[str, ...]) -> Command:
+    folder.environment[SECONDS] = "0.03"
+    return folder.start(*executor)
+
+
 def interrupted(
-    folder: Folder, name: str, seed: int, *, executor: tuple[str, ...] = PROCESS, twice: bool = False
+    folder: Folder,
+    name: str,
+    seed: int,
+    *,
+    executor: tuple[str, ...] = PROCESS,
+    twice: bool = False,
+    within: float = 1.4,
 ) -> int:
-    """Send it at a moment drawn from the seed, see nothing left, and go on; returns the exit code."""
+    """Send it at a moment of the first `within` seconds, see nothing left, and go on; returns the exit code."""
     replay = f"signal {name}, seed {seed}, {' '.join(executor)}, twice {twice}"
     print(replay)
     chance = random.Random(seed)
-    folder.environment[SECONDS] = "0.03"
-    command = folder.start(*executor)
-    time.sleep(chance.uniform(0.0, 1.4))
+    command = start(folder, executor)
+    time.sleep(chance.uniform(0.0, within))
     os.kill(command.pid, getattr(signal, name))
     if twice:
         time.sleep(chance.uniform(0.0, 0.03))
@@ -66,9 +84,11 @@ def test_a_second_signal_ends_it_at_once(folder, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "seeds"), [("SIGINT", range(100, 120)), ("SIGTERM", range(200, 210))])
 def test_signals_at_many_moments_end_the_command_and_keep_its_state(folder, name, seeds):
+    seconds = {executor: whole_seconds(folder, executor) for executor in (PROCESS, ())}
     codes = []
     for seed in seeds:
-        codes.append(interrupted(folder, name, seed, executor=PROCESS if seed % 4 else ()))
+        executor = PROCESS if seed % 4 else ()
+        codes.append(interrupted(folder, name, seed, executor=executor, within=seconds[executor]))
         folder.again()
     assert codes.count(NUMBERS[name]) >= len(codes) // 2
 
