@@ -87,6 +87,7 @@ UPWARD = {
     ("registry/describe.py", "probe.py"),
     ("registry/describe.py", "outline.py"),
     ("registry/describe.py", "execute/server.py"),
+    ("registry/describe.py", "testing/conformance.py"),
     ("__init__.py", "results.py"),
 }
 

@@ -658,6 +658,15 @@ def test_a_strategy_that_is_not_applicable_conforms():
     check(Strategy("adapt", phases=refuse))
 
 
+def test_a_check_returns_the_rules_that_it_held_a_part_against():
+    kept = check(Strategy("probe", phases=head_only))
+    assert {"is prepared", "what is frozen stays as it is", "what no phase trains is as it came"} <= set(kept)
+    assert len(set(kept)) == len(kept)
+    assert "the penalty depends on what trains, in one step at least" not in kept  # it has none
+    pulled = check(Strategy("pulled", phases=head_only, penalty=lambda t: t.model[-1].weight.square().sum()))
+    assert "the penalty depends on what trains, in one step at least" in pulled
+
+
 def one(value):
     return lambda t: [Phase(lambda p: value)]
 
@@ -681,6 +690,11 @@ def move_a_held_norm(t):
 
 def leave_a_parametrization(t):
     nn.utils.parametrizations.weight_norm(t.model[0])
+
+
+def move_what_is_frozen(t):
+    t.model[0].weight.data.mul_(2)
+    return head_only(t)
 
 
 def keep_only_a_new_head(t):
@@ -711,6 +725,7 @@ RATE = {"defaults": {"rate": 1.0}, "space": {"rate": Float(-1.0, 1.0)}}
         (head_only, {"finish": draw_globally}, "draws from transfer.generator and not from torch's global one", ""),
         (head_only, {"prepare": leave_a_parametrization}, "is merged or removed by finish", "no 0.weight"),
         (keep_only_a_new_head, {}, "is prepared", "nothing would train"),
+        (move_what_is_frozen, {}, "what no phase trains is as it came, here 0.weight", "a difference of"),
         (head_only, {"finish": lambda t: 1 / 0}, "finishes", "ZeroDivisionError"),
         (head_only, {"finish": widen_outputs}, "the network keeps the shape of its outputs", "(8, 5)"),
         (head_only, {"finish": spoil_head}, "outputs are finite after training", "nan"),

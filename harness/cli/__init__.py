@@ -63,6 +63,11 @@ _COMMANDS = {
         "show",
         "Show one part: options with their defaults, what tuning searches, where it is published, published weights.",
     ),
+    "verify": (
+        "verifying",
+        "verify",
+        "Check parts against the contract of their kind: shapes, gradients, seeds, state, what stays frozen, and more.",
+    ),
     "schema": (
         "parts",
         "schema",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import clean, print_json, table
+from harness.cli.output import clean, option_value, print_json, sides, split_setting, table
 
 if TYPE_CHECKING:
     from harness.registry.catalog import Catalog, PartInfo
@@ -66,7 +66,7 @@ def show_outline(
         "origins": {kind: part.origin.__dict__ for kind, part in parts.items()},
         "options": given["strategy"],
         "model_options": {**parts["model"].options, **given["model"]},
-        "input_shape": _shape(input_shape),
+        "input_shape": list(SHAPE) if input_shape is None else sides(input_shape),
         "outputs": outputs or OUTPUTS,
         "stages": _stages(stages),
         "norm": norm or "follow",
@@ -88,37 +88,16 @@ def show_outline(
 def _settings(settings: Sequence[str], parts: Mapping[str, PartInfo]) -> dict[str, dict[str, Any]]:
     """Values of options by kind of part, refused where the part has no such option."""
     from harness.errors import PluginError
-    from harness.registry.catalog import nearest
 
     found: dict[str, dict[str, Any]] = {kind: {} for kind in parts}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise click.BadParameter(f"must be NAME=VALUE, got {setting!r}", param_hint="--option")
+    for name, text in map(split_setting, settings):
         kind = "model" if name.startswith("model.") else "strategy"
-        option, known = name.removeprefix("model."), [*parts[kind].options, *parts[kind].required]
-        if option not in known and name.startswith(f"{parts['model'].name}."):
-            own = name.removeprefix(f"{parts['model'].name}.")
+        own = name.removeprefix(f"{parts['model'].name}.")
+        if own != name and kind == "strategy":
             raise PluginError(f"options of the network begin with the word 'model': write --option model.{own}={text}")
-        if option not in known:
-            near = nearest(option, known)
-            way = f"; did you mean '{near}'?" if near else f" (known: {', '.join(known) or 'none'})"
-            raise PluginError(f"{kind} '{parts[kind].name}' has no option '{option}'{way}")
-        try:
-            found[kind][option] = json.loads(text)
-        except ValueError:
-            found[kind][option] = text
+        option = name.removeprefix("model.")
+        found[kind][option] = option_value(parts[kind], option, text)
     return found
-
-
-def _shape(text: str | None) -> list[int]:
-    if text is None:
-        return list(SHAPE)
-    sides = text.lower().split("x")
-    if not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise click.BadParameter(f"must be whole numbers with x between, such as 3x64x64, got {text!r}",
-                                 param_hint="--input-shape")  # fmt: skip
-    return [int(side) for side in sides]
 
 
 def _stages(text: str | None) -> int | str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from harness.registry.catalog import PartInfo
     from harness.session import Options
 
 
@@ -61,6 +62,43 @@ def options(
         os.environ[DOWNLOAD] = "1"
         say(f"data sets that are not found are downloaded into {data or data_root()}")
     return Options(tuple(plugins), tuple(overrides), data, results)
+
+
+def split_setting(setting: str) -> tuple[str, str]:
+    """Name and text of `--option NAME=VALUE`."""
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise click.BadParameter(f"must be NAME=VALUE, got {setting!r}", param_hint="--option")
+    return name, text
+
+
+def option_value(part: PartInfo, option: str, text: str) -> Any:
+    """The value that the text gives an option of the part, as JSON or as it stands.
+
+    Raises:
+        PluginError: the part has no such option.
+    """
+    from harness.errors import PluginError
+    from harness.registry.catalog import nearest
+
+    known = [*part.options, *part.required]
+    if option not in known and not part.open:
+        near = nearest(option, known)
+        way = f"; did you mean '{near}'?" if near else f" (known: {', '.join(known) or 'none'})"
+        raise PluginError(f"{part.kind} '{part.name}' has no option '{option}'{way}")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def sides(text: str) -> list[int]:
+    """The numbers of `--input-shape CxHxW`."""
+    found = text.lower().split("x")
+    if not all(side.isdecimal() and int(side) > 0 for side in found):
+        message = f"must be whole numbers with x between, such as 3x64x64, got {text!r}"
+        raise click.BadParameter(message, param_hint="--input-shape")
+    return [int(side) for side in found]
 
 
 def clean(text: str) -> str:

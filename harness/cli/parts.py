@@ -15,7 +15,7 @@ from harness.cli.outline import outline_options, show_outline
 from harness.cli.output import clean, json_option, print_json, table
 
 if TYPE_CHECKING:
-    from harness.registry.catalog import PartInfo
+    from harness.registry.catalog import Catalog, PartInfo
 
 
 @click.command("list")
@@ -125,7 +125,7 @@ def show(name: str, plugins: tuple[Path, ...], as_json: bool, model: str | None,
         raise click.UsageError(f"{' and '.join(given)} {says} of a strategy on a network: add --model NAME")
     found = catalog.named(name)
     if not found:
-        _unknown(f"no part named '{name}'", name, sorted({part.name for part in catalog.parts}))
+        no_part(catalog, name)
     if as_json:
         print_json([part.to_plain() for part in found])
         return
@@ -159,6 +159,11 @@ def _domain_text(domain: Any) -> str:
     if isinstance(domain, Choice):
         return ", ".join(map(str, domain.options))
     return f"{domain.low:g} .. {domain.high:g}" + (" (log)" if domain.log else "")
+
+
+def no_part(catalog: Catalog, name: str) -> NoReturn:
+    """Refuse a name that no part has."""
+    _unknown(f"no part named '{name}'", name, sorted({part.name for part in catalog.parts}))
 
 
 def _unknown(what: str, word: str, known: Sequence[str]) -> NoReturn:

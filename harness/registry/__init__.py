@@ -58,7 +58,7 @@ def _broken(source: Source, reason: str) -> Broken:
         words = {source.module, *_quoted(source.file)}
     origin = (source.module, source.distribution, source.version, str(source.file))
     named = reason if source.file.name in reason else f"{reason} ({source.file.name})"
-    return Broken(*origin, named, mentions=tuple(sorted(words)))
+    return Broken(*origin, named, mentions=tuple(sorted(words)), local=source.local)
 
 
 def _quoted(file: Path) -> list[str]:

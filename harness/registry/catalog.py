@@ -82,6 +82,8 @@ class Broken:
     """Last line of the traceback, or what the plugin did."""
     mentions: tuple[str, ...] = ()
     """String constants of its source: names of parts that it probably offers."""
+    local: bool = False
+    """True for a file in a plugins folder."""
 
     def __str__(self) -> str:
         return f"{self.module} ({self.distribution} {self.version}".strip() + f"): {self.reason}"

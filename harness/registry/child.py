@@ -10,13 +10,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.locations import may_download
 
-DEADLINES_SECONDS = {"plugin": 60.0, "data": 600.0, "price": 60.0, "outline": 60.0, "weights": 600.0}
+DEADLINES_SECONDS = {
+    "plugin": 60.0,
+    "data": 600.0,
+    "price": 60.0,
+    "outline": 60.0,
+    "weights": 600.0,
+    "conformance": 600.0,
+}
 """By question: an import is short, but large data and weights take their time; a price bounds its own work."""
 DOWNLOAD_SECONDS = 86400.0
 """For a data set, or weights, that may have to be downloaded first."""
@@ -32,17 +39,23 @@ class Failed:
 
 
 def ask(questions: Sequence[dict[str, Any]], *, deadline_seconds: float | None = None) -> list[Any]:
-    """The answers in order, `Failed` in place of each that could not be had in time (by default that of its kind).
+    """The answers in order, as `answers` gives them one by one."""
+    return list(answers(questions, deadline_seconds=deadline_seconds))
+
+
+def answers(questions: Sequence[dict[str, Any]], *, deadline_seconds: float | None = None) -> Iterator[Any]:
+    """Each answer as it comes, `Failed` in place of one that could not be had in time (by default that of its kind).
 
     One child answers them all. When it hangs or dies, the question at hand has failed and another child goes on.
     """
-    answers: list[Any] = []
-    while len(answers) < len(questions):
-        answers += _ask_one_child(questions[len(answers) :], deadline_seconds)
-    return answers
+    answered = 0
+    while answered < len(questions):
+        for one in _ask_one_child(questions[answered:], deadline_seconds):
+            answered += 1
+            yield one
 
 
-def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float | None) -> list[Any]:
+def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float | None) -> Iterator[Any]:
     """Answers up to and including the first question at which the child hung or died."""
     environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **os.environ}
     process = subprocess.Popen(
@@ -59,25 +72,25 @@ def _ask_one_child(questions: Sequence[dict[str, Any]], deadline_seconds: float 
     lines: queue.Queue[str | None] = queue.Queue()
     reader = threading.Thread(target=_read, args=(process.stdout, lines), daemon=True)
     reader.start()
-    answers: list[Any] = []
     try:
         with contextlib.suppress(BrokenPipeError):  # why it died is seen where its answers end
             process.stdin.write(json.dumps(list(questions)).encode())
             process.stdin.close()
-        while len(answers) < len(questions):
-            deadline = deadline_seconds or _deadline_seconds(questions[len(answers)]["ask"])
-            answers.append(_next_answer(lines, process, deadline))
-            if isinstance(answers[-1], Failed) and answers[-1].kind == "died":
+        for question in questions:
+            answer = _next_answer(lines, process, deadline_seconds or _deadline_seconds(question["ask"]))
+            yield answer
+            if isinstance(answer, Failed) and answer.kind == "died":
                 break
     finally:
         _end(process)
         reader.join(timeout=5)
         process.stdout.close()
-    return answers
 
 
 def _deadline_seconds(kind: str) -> float:
-    return DOWNLOAD_SECONDS if kind in ("data", "weights") and may_download() else DEADLINES_SECONDS[kind]
+    return (
+        DOWNLOAD_SECONDS if kind in ("data", "weights", "conformance") and may_download() else DEADLINES_SECONDS[kind]
+    )
 
 
 def _next_answer(lines: queue.Queue[str | None], process: subprocess.Popen[bytes], deadline_seconds: float) -> Any:

@@ -194,7 +194,7 @@ def answer(question: Mapping[str, Any]) -> Any:
     """The answer to one question.
 
     `plugin`: its parts. `data`: facts of a data set. `price`: cost of one setting. `outline`: what a strategy trains.
-    `weights`: a file that fits a model.
+    `weights`: a file that fits a model. `conformance`: which rules of its kind a part keeps, and which it breaks.
     """
     if question["ask"] == "plugin":
         origin = Origin(**question["origin"])
@@ -204,6 +204,10 @@ def answer(question: Mapping[str, Any]) -> Any:
         from harness import outline
 
         return outline.outline(question)
+    if question["ask"] == "conformance":
+        from harness.testing import conformance
+
+        return conformance.conformance(question)
     from harness import probe
 
     answers = {"data": probe.data, "price": probe.price, "weights": probe.weights}

@@ -4,7 +4,8 @@
     check(harness.Optimizer("lion", build=Lion))
 
 A check builds the part with its default options, and at each end of its search space; it tries its rules on small
-made-up problems and leaves every global state as it was. The first broken rule is raised as `NonConforming`.
+made-up problems and leaves every global state as it was. It returns the rules that the part keeps; the first broken
+one is raised as `NonConforming`. `harness verify` shows both.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ __all__ = [
 ]
 
 
-def check(part: Part, **arguments: Any) -> None:
-    """Check a part of any kind; the arguments are those of the check of its kind.
+def check(part: Part, **arguments: Any) -> tuple[str, ...]:
+    """The rules that a part of any kind keeps; the arguments are those of the check of its kind.
 
     Raises:
         NonConforming: the first rule that the part breaks.
     """
-    checks: dict[str, Callable[..., None]] = {
+    checks: dict[str, Callable[..., tuple[str, ...]]] = {
         "augmentation": check_augmentation,
         "dataset": check_dataset,
         "executor": check_executor,
@@ -52,4 +53,4 @@ def check(part: Part, **arguments: Any) -> None:
         "schedule": check_schedule,
         "strategy": check_strategy,
     }
-    checks[part.kind](part, **arguments)
+    return checks[part.kind](part, **arguments)

@@ -11,7 +11,7 @@ from harness.hookspecs import Augmentation
 from harness.testing.case import Case, Options
 
 
-def check_augmentation(part: Augmentation, *, options: Options = None) -> None:
+def check_augmentation(part: Augmentation, *, options: Options = None) -> tuple[str, ...]:
     """Shape, type and range of augmented images, and that each depends on its own pixels and draws alone.
 
     Raises:
@@ -31,6 +31,7 @@ def check_augmentation(part: Augmentation, *, options: Options = None) -> None:
             case.close(some, found[order], "an image depends on its own pixels and draws only")
         for end in (0.0, 1 - 2.0**-24):
             _augmented(case, images, torch.full_like(draws, end))
+    return case.kept
 
 
 def _augmented(case: Case, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

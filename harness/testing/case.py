@@ -31,6 +31,7 @@ class Case:
 
     def __init__(self, part: Part, options: Options) -> None:
         self.part, self.settings = part, dict[str, Any]()
+        self._kept: dict[str, None] = {}
         self.callable: Callable[..., Any] = getattr(part, part.call)
         info = self.run("is plain data but for its callables", describe, part, Origin("", "", "", "", ""))
         in_space = {name: _inner(part.space[name]) for name in info.required if name in part.space}
@@ -38,10 +39,16 @@ class Case:
         missing = [name for name in info.required if name not in self.options]
         self.require(not missing, "every option has a default or a space", f"none for {', '.join(missing)}")
 
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The rules that the part was held against and kept, each once, without where it was looked at."""
+        return tuple(self._kept)
+
     def require(self, holds: object, rule: str, found: str) -> None:
-        """Refuse the part unless the rule holds."""
+        """Refuse the part unless the rule holds; what follows ", here " in a rule is where it was looked at."""
         if not holds:
             raise NonConforming(self.part, rule, found)
+        self._kept[rule.partition(", here ")[0]] = None
 
     def run(self, rule: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """What the function returns; whatever it raises breaks the rule, and so does a changed setting."""
@@ -54,6 +61,7 @@ class Case:
         for name, value in _settings().items():
             due = self.settings.get(name, value)
             self.require(value == due, f"leaves the {name} as it is", f"{due} -> {value}")
+        self._kept[rule.partition(", here ")[0]] = None
         return returned
 
     def finite(self, values: torch.Tensor, rule: str) -> None:

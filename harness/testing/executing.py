@@ -18,7 +18,7 @@ from harness.testing.case import Case, Options
 _WAIT_SECONDS = 0.5
 
 
-def check_executor(part: Executor, *, options: Options = None, seconds: float = 300.0) -> None:
+def check_executor(part: Executor, *, options: Options = None, seconds: float = 300.0) -> tuple[str, ...]:
     """Slots, outcomes and the end of an executor, on a job that succeeds and one that fails; each wait has that limit.
 
     Raises:
@@ -33,6 +33,7 @@ def check_executor(part: Executor, *, options: Options = None, seconds: float = 
         finally:
             case.run("is closed", executor.close)
         case.run("is closed once more, which does nothing", executor.close)
+    return case.kept
 
 
 def _check_outcomes(case: Case, executor: Evaluator, seconds: float) -> None:

@@ -18,7 +18,7 @@ from harness.testing.case import Case, Options
 from harness.train import data
 
 
-def check_dataset(part: Dataset, *, root: Path = Path(), options: Options = None) -> None:
+def check_dataset(part: Dataset, *, root: Path = Path(), options: Options = None) -> tuple[str, ...]:
     """Shapes, types and ranges of a data set, and that two loads are equal.
 
     Raises:
@@ -38,6 +38,7 @@ def check_dataset(part: Dataset, *, root: Path = Path(), options: Options = None
         for one, other in ((splits.train, again.train), (splits.test, again.test)):
             for first, second in zip(_looked_at(one), _looked_at(other), strict=True):
                 case.same(first, second, "two loads are equal")
+    return case.kept
 
 
 def _looked_at(split: data.Split) -> tuple[torch.Tensor, ...]:
@@ -45,7 +46,7 @@ def _looked_at(split: data.Split) -> tuple[torch.Tensor, ...]:
     return tuple(split) if data.in_memory(split) else data.example(split)
 
 
-def check_loss(part: Loss, *, classes: int | None = 10, options: Options = None) -> None:
+def check_loss(part: Loss, *, classes: int | None = 10, options: Options = None) -> tuple[str, ...]:
     """Mean, gradient and range of a loss on labels of that many classes, or on values (None, and for a regression's).
 
     Raises:
@@ -66,6 +67,7 @@ def check_loss(part: Loss, *, classes: int | None = 10, options: Options = None)
         _check_gradient(case, loss, outputs, targets)
         for ends in case.ends():
             case.run("is built at the ends of its space", part.build, **ends)
+    return case.kept
 
 
 def _check_gradient(
@@ -77,7 +79,7 @@ def _check_gradient(
     case.run(rule, torch.autograd.gradcheck, lambda values: loss(values, labels), [exact])
 
 
-def check_metric(part: Metric, *, classes: int | None = 10, options: Options = None) -> None:
+def check_metric(part: Metric, *, classes: int | None = 10, options: Options = None) -> tuple[str, ...]:
     """Type, bounds, direction and invariance of a metric on labels of that many classes, or on values (None).
 
     One that is declared for regressions is always measured on values.
@@ -98,6 +100,7 @@ def check_metric(part: Metric, *, classes: int | None = 10, options: Options = N
         mixed = _measure(case, outputs[order], targets[order], classes)
         case.close(torch.tensor(mixed), torch.tensor(middle), "the order of the examples does not matter")
         _check_floor(case, part, classes, sign * best)
+    return case.kept
 
 
 def _measure(case: Case, outputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> float:

@@ -21,7 +21,7 @@ from harness.train.step import needs_closure
 
 def check_model(
     part: Model, *, input_shape: Sequence[int] = (1, 28, 28), outputs: int = 10, options: Options = None
-) -> None:
+) -> tuple[str, ...]:
     """Shapes, gradients, seeds, evaluation mode, state and head of a model for inputs (N, *input_shape).
 
     Published weights that it declares are held against the network that they are for; none is looked for or downloaded.
@@ -50,6 +50,7 @@ def check_model(
         for ends in case.ends():
             build(0, ends)
         check_weights(case, part, input_shape)
+    return case.kept
 
 
 def _check_outputs(case: Case, model: nn.Module, inputs: torch.Tensor, outputs: int) -> None:
@@ -63,7 +64,7 @@ def _check_outputs(case: Case, model: nn.Module, inputs: torch.Tensor, outputs: 
         reached = tensor.grad is not None or not tensor.requires_grad
         case.require(reached, "a gradient reaches every parameter that requires one", f"none at {name}")
         if tensor.grad is not None:
-            case.finite(tensor.grad, f"the gradient of {name} is finite")
+            case.finite(tensor.grad, f"gradients are finite, here that of {name}")
     model.zero_grad(set_to_none=True)
 
 
@@ -96,7 +97,7 @@ def _check_head(case: Case, model: nn.Module, inputs: torch.Tensor, outputs: int
     case.require(width == outputs, f"the head gives the {outputs} outputs", f"{width} from '{found.head}'")
 
 
-def check_optimizer(part: Optimizer, *, options: Options = None) -> None:
+def check_optimizer(part: Optimizer, *, options: Options = None) -> tuple[str, ...]:
     """Groups, progress on a quadratic, untouched tensors, state and refusals of an optimizer.
 
     Raises:
@@ -119,6 +120,7 @@ def check_optimizer(part: Optimizer, *, options: Options = None) -> None:
         _check_unknown_option(case)
         for ends in case.ends():
             _Bowl(case, ends)
+    return case.kept
 
 
 class _Bowl:
@@ -198,7 +200,7 @@ def _check_unknown_option(case: Case) -> None:
     raise NonConforming(case.part, "an unknown hyperparameter is refused", f"{unknown}=1 was taken")
 
 
-def check_schedule(part: Schedule, *, options: Options = None) -> None:
+def check_schedule(part: Schedule, *, options: Options = None) -> tuple[str, ...]:
     """Multipliers of the learning rate over runs of 1, 2, 10 and 97 steps.
 
     A schedule that watches a metric is told a value that does not improve, after every fifth step.
@@ -214,6 +216,7 @@ def check_schedule(part: Schedule, *, options: Options = None) -> None:
             case.close(found[:, 1], found[:, 0], "groups of different lr keep their ratio")
         for ends in case.ends():
             _multipliers(case, 10, ends)
+    return case.kept
 
 
 def _multipliers(case: Case, steps: int, options: Mapping[str, Any]) -> torch.Tensor:

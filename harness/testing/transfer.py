@@ -18,7 +18,7 @@ from harness.testing.case import Case, Options
 State = dict[str, torch.Tensor]
 
 
-def check_strategy(part: Strategy, *, steps: int = 24, options: Options = None) -> None:
+def check_strategy(part: Strategy, *, steps: int = 24, options: Options = None) -> tuple[str, ...]:
     """Phases, frozen tensors, norms, draws and reproducibility of a strategy on small networks.
 
     They have norm layers and dropout, and a new head, a kept one, or random weights and no norm layer. A strategy that
@@ -36,6 +36,7 @@ def check_strategy(part: Strategy, *, steps: int = 24, options: Options = None) 
         for network in (_Network(head="keep"), _Network(head="zeros"), _Network(norms=False)):
             with contextlib.suppress(NotApplicable):
                 _transfer(case, max(steps // 4, 6), case.options, network)
+    return case.kept
 
 
 def _check_twice(case: Case, steps: int) -> None:
@@ -43,7 +44,8 @@ def _check_twice(case: Case, steps: int) -> None:
         (first, chosen, pulls), (second, again, _) = (_transfer(case, steps, case.options) for _ in range(2))
         for name in first:
             case.same(first[name], second[name], f"two runs are equal, here at {name}")
-        case.require(pulls, "the penalty depends on what trains, in one step at least", "a constant in all of them")
+        if pulls is not None:
+            case.require(pulls, "the penalty depends on what trains, in one step at least", "a constant in all of them")
         case.require(chosen == again, "two runs select the same", f"{chosen[:12]} and {again[:12]}")
 
 
@@ -66,8 +68,8 @@ class _Network:
 
 def _transfer(
     case: Case, steps: int, options: Mapping[str, Any], network: _Network | None = None
-) -> tuple[State, str, bool]:
-    """The network's state after training it, the hash of what was selected, and whether any penalty had a gradient."""
+) -> tuple[State, str, bool | None]:
+    """The network's state after training it, the hash of what was selected, and whether its penalty had a gradient."""
     assert isinstance(case.part, Strategy)
     network = network or _Network()
     torch.manual_seed(0)
@@ -80,6 +82,7 @@ def _transfer(
     transfer: strategies.Transfer = _quietly(case, "is prepared", strategies.prepare, case.part, model, **own)
     loss = lambda: nn.functional.cross_entropy(model(inputs), targets)  # noqa: E731
     pulls = [_train_phase(case, phase, loss) for phase in transfer.begin()]
+    _check_untouched(case, transfer)
     _quietly(case, "finishes", transfer.end)
     found = case.run("the network still runs", model.eval(), inputs)
     case.require(found.shape == (8, 3), "the network keeps the shape of its outputs", str(tuple(found.shape)))
@@ -87,7 +90,15 @@ def _transfer(
     case.same(found, model(inputs), "evaluation mode gives the same outputs twice")
     missing = sorted(set(transfer.start) - set(model.state_dict()))
     case.require(not missing, "what it puts on weights is merged or removed by finish", f"no {', '.join(missing[:3])}")
-    return dict(model.state_dict()), transfer.selection, transfer.penalty is None or any(pulls)
+    return dict(model.state_dict()), transfer.selection, None if transfer.penalty is None else any(pulls)
+
+
+def _check_untouched(case: Case, transfer: strategies.Transfer) -> None:
+    trained = {name for phase in transfer.phases for name in phase.multipliers}
+    for parameter in transfer.parameters():
+        if parameter.name not in trained and parameter.name in transfer.start:
+            came = transfer.start[parameter.name]
+            case.same(parameter.tensor, came, f"what no phase trains is as it came, here {parameter.name}")
 
 
 def _quietly(case: Case, rule: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
