@@ -63,6 +63,11 @@ _COMMANDS = {
         "show",
         "Show one part: options with their defaults, what tuning searches, where it is published, published weights.",
     ),
+    "new": (
+        "creating",
+        "new",
+        "Write a plugin with a part of KIND to begin from: ten lines that keep the contract, named NAME.",
+    ),
     "verify": (
         "verifying",
         "verify",
