@@ -36,7 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "torch": TORCH,
     "torchvision": (),
     "safetensors": ("train/snapshot.py", "strategies/weights.py"),
-    "optuna": ("tune/asking.py", "results.py"),
+    "optuna": ("tune/asking.py", "results.py", "studies.py"),
     "pandas": FRAMES,
     "numpy": (*FRAMES, "train/device.py", "testing/"),
     "scipy": ("verdict/",),
@@ -79,7 +79,10 @@ LAYERS = (
     ("tune/", "strategies/", "details.py", "train/", "probe.py", "outline.py", "execute/"),
     ("sources.py", "coordinator.py"),
     ("tables/", "verdict/", "report/"),
-    ("session.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py", "progress.py", "testing/"),
+    (
+        "session.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py", "studies.py",
+        "progress.py", "testing/",
+    ),
     ("cli/", "__main__.py"),
 )  # fmt: skip
 # Upward on purpose: the child answers by means of the training loop, which the coordinator itself never imports.

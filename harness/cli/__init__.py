@@ -53,6 +53,11 @@ _COMMANDS = {
         "report",
         "Write tables and report of SUITE again from its records, finished or not; runs nothing.",
     ),
+    "studies": (
+        "studying",
+        "studies",
+        "Write the tuning studies of SUITE into an Optuna storage, for optuna-dashboard, notebooks and Optuna's plots.",
+    ),
     "list": (
         "parts",
         "list_parts",

@@ -156,7 +156,7 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     """Show what of SUITE is done, what failed and why, and what is missing; changes nothing."""
     from harness import session as sessions
 
-    opened = _existing(suite, given)
+    opened = existing(suite, given)
     walk = sessions.walk_records(opened)
     counts = walk.counts(opened.plan)
     entries = [*walk.sources, *walk.entries]
@@ -209,7 +209,7 @@ def report(suite: Path, required: tuple[str, ...], **given: Any) -> None:
     """Write tables and report of SUITE again from its records, finished or not; runs nothing."""
     from harness import session as sessions
 
-    opened = _existing(suite, given)
+    opened = existing(suite, given)
     with opened.store.lock(opened.suite.name):
         found = sessions.write_outputs(opened, sessions.walk_records(opened))
     click.echo(found.headline)
@@ -219,7 +219,7 @@ def report(suite: Path, required: tuple[str, ...], **given: Any) -> None:
         sys.exit(gates.NOT_MET)
 
 
-def _existing(suite: Path, given: dict[str, Any]) -> Session:
+def existing(suite: Path, given: dict[str, Any]) -> Session:
     """The suite's session, refused where nothing was run yet."""
     from harness import session as sessions
     from harness.errors import ResultsError
