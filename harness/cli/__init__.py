@@ -53,6 +53,11 @@ _COMMANDS = {
         "report",
         "Write tables and report of SUITE again from its records, finished or not; runs nothing.",
     ),
+    "compare": (
+        "comparing",
+        "compare",
+        "Show the verdicts of SUITE: all, those that ARM is in, or ARM against BASELINE. Nothing is run or written.",
+    ),
     "studies": (
         "studying",
         "studies",

@@ -3,7 +3,7 @@
 from harness.verdict.compare import analyses_of, compare
 from harness.verdict.format import Measure
 from harness.verdict.headline import headline, winner
-from harness.verdict.judge import Judgement, judge
+from harness.verdict.judge import Judgement, judge, pair
 from harness.verdict.judgement import Context, Verdict, context_of, shared_streams, to_frame
 from harness.verdict.lint import Remark, lint
 from harness.verdict.robust import Analysis
@@ -23,6 +23,7 @@ __all__ = [
     "judge",
     "lint",
     "optimism",
+    "pair",
     "shared_streams",
     "summarise",
     "to_frame",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -49,8 +50,8 @@ def judge(
         plugin_hashes: source hashes that the records hold, by part; several are a mixture.
     """
     chosen = suite.compare
-    described = tables["metrics"].set_index("metric", drop=False)
-    measure = Measure.from_row(described.loc[chosen.metric].to_dict())
+    measures = _measures(tables)
+    measure = measures[chosen.metric]
     finals = scores[scores["metric"] == chosen.metric].reset_index(drop=True)
     context = context_of(suite)
     verdicts = compare(
@@ -61,7 +62,6 @@ def judge(
         context=context,
         paired_on=partial(_paired_on, suite),
     )
-    measures = {str(name): Measure.from_row(row.to_dict()) for name, row in described.iterrows()}
     claims = judge_claims(suite, tables, scores, measures)
     compared = ""
     if len(suite.arms) > 1 or not claims:
@@ -93,6 +93,36 @@ def judge(
         ),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )
+
+
+def pair(
+    suite: Suite, tables: Mapping[str, pd.DataFrame], finals: pd.DataFrame, *, arm: str, baseline: str
+) -> tuple[Verdict, ...]:
+    """An arm against another on every problem, exploratory at 95 %, whether or not the suite declares the comparison.
+
+    Args:
+        suite: what was asked.
+        tables: the tables that follow from records, of which `metrics` is read.
+        finals: the final runs in the compared metric.
+        arm: the arm whose advantage is positive.
+        baseline: the other one.
+    """
+    context = dataclasses.replace(context_of(suite), arms=(baseline, arm))
+    verdicts = compare(
+        finals,
+        suite_compare=dataclasses.replace(suite.compare, baseline=baseline, primary=()),
+        metric=_measures(tables)[suite.compare.metric],
+        seed=suite.seed,
+        context=context,
+        paired_on=partial(_paired_on, suite),
+    )
+    return tuple(verdict for verdict in verdicts if verdict.setting == context.setting)
+
+
+def _measures(tables: Mapping[str, pd.DataFrame]) -> dict[str, Measure]:
+    """Every metric of the suite by name."""
+    rows = tables["metrics"].to_dict("records")
+    return {str(row["metric"]): Measure.from_row(row) for row in rows}
 
 
 def _lost_sources(tables: Mapping[str, pd.DataFrame]) -> str:

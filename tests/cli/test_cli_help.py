@@ -51,7 +51,7 @@ def test_without_a_command_the_help_is_shown_as_a_mistake(look):
         (["pln"], "did you mean 'plan'?"),
         (["stauts", "suite.toml"], "did you mean 'status'?"),
         (["suite.toml"], "did you mean 'harness run suite.toml'?"),
-        (["xyzzy"], "known: run, plan, check, status, report, studies, list, show"),
+        (["xyzzy"], "known: run, plan, check, status, report, compare, studies, list, show"),
         (["run"], "Missing argument 'SUITE'"),
         (["run", "a.toml", "b.toml"], "unexpected extra argument"),
         (["run", "suite.toml", "--wrokers", "2"], "--workers"),
