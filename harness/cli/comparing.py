@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,7 +58,9 @@ def _check_arm(name: str, arms: Sequence[str]) -> None:
 def _all(found: Findings) -> list[dict[str, Any]]:
     """Verdicts on pairs, at the settings that were tuned where there are such."""
     rows = found.tables["comparisons"]
-    return _plain([row for row in rows.to_dict("records") if row["kind"] == "pair" and row["setting"] != "untuned"])
+    rows = rows[(rows["kind"] == "pair") & (rows["setting"] != "untuned")]
+    # As JSON can hold it: nothing in place of a number that there is not.
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
 
 
 def _of(found: Findings, arm: str, baseline: str | None) -> list[dict[str, Any]]:
@@ -71,19 +72,8 @@ def _of(found: Findings, arm: str, baseline: str | None) -> list[dict[str, Any]]
     for other in [baseline] if baseline is not None else [one for one in found.suite.arms if one != arm]:
         known = [row for row in declared if other in (row["arm"], row["baseline"])]
         pairs = verdict.pair(found.suite, found.tables, found.finals, arm=arm, baseline=other)
-        rows += known or _plain([one.to_plain() for one in pairs])
+        rows += known or [one.to_plain() for one in pairs]
     return rows
-
-
-def _plain(rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
-    """Rows as JSON can hold them: nothing in place of a number that there is not."""
-    return [{str(key): None if _absent(value) else value for key, value in row.items()} for row in rows]
-
-
-def _absent(value: Any) -> bool:
-    import pandas as pd
-
-    return value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
 def _table(rows: Sequence[Row], found: Findings) -> tuple[list[str], list[list[str]]]:
