@@ -60,7 +60,8 @@ def _all(found: Findings) -> list[dict[str, Any]]:
     rows = found.tables["comparisons"]
     rows = rows[(rows["kind"] == "pair") & (rows["setting"] != "untuned")]
     # As JSON can hold it: nothing in place of a number that there is not.
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+    plain: list[dict[str, Any]] = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    return plain
 
 
 def _of(found: Findings, arm: str, baseline: str | None) -> list[dict[str, Any]]:
