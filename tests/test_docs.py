@@ -260,6 +260,49 @@ def test_links_to_files_of_the_repository_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
 
 
+def resolves(dotted: str) -> bool:
+    """Whether modules and attributes of that name are there, as one who follows it in the code would find them."""
+    parts = dotted.split(".")
+    for end in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:end])
+        if path.is_dir() or path.with_suffix(".py").is_file():
+            found: Any = importlib.import_module(".".join(parts[:end]))
+            for name in parts[end:]:
+                found = getattr(found, name, None)
+            return found is not None
+    return False
+
+
+SOURCES = sorted(path for top in ("harness", "plugins", "tests") for path in (ROOT / top).rglob("*.py"))
+
+
+def test_every_name_of_harness_that_docstrings_comments_and_pages_quote_is_there():
+    quoted = {
+        (path.relative_to(ROOT).as_posix(), dotted)
+        for path in (*SOURCES, *PAGES)
+        for dotted in re.findall(r"`(harness(?:\.[A-Za-z_]\w*)+)", path.read_text())
+    }
+    assert ("harness/suite/schema.py", "harness.train.penalties") in quoted  # the check sees what it is to see
+    assert {(place, dotted) for place, dotted in quoted if not resolves(dotted)} == set()
+
+
+def mapped() -> list[tuple[list[str], list[str]]]:
+    """The rows of the table in CONTRIBUTING.md: files and folders of harness, and the modules that a row explains."""
+    rows = [line.split("|")[1:3] for line in read("CONTRIBUTING.md").splitlines() if line.startswith("| `")]
+    return [(re.findall(r"`([^`]+)`", places), re.findall(r"`([a-z_/]+)`", said)) for places, said in rows]
+
+
+def test_the_table_of_contributing_names_nothing_that_is_gone():
+    gone = set()
+    for places, modules in mapped():
+        gone |= {place for place in places if not (ROOT / "harness" / place).exists()}
+        folders = ["", *(place for place in places if place.endswith("/"))]
+        for module in modules:
+            if not any((ROOT / "harness" / folder / f"{module}.py").is_file() for folder in folders):
+                gone.add(module)
+    assert gone == set()
+
+
 def test_no_page_holds_a_placeholder():
     for page in PAGES:
         found = re.findall(r"\b(TODO|FIXME|XXX|TBD|ANSWER|FOREST|TIME)\b", page.read_text())

@@ -142,7 +142,7 @@ class Settings:
     preload: tuple[Mapping[str, Any], ...] = ()
     """Data sets of the plan: `options`, `origin`, `root`, and the `fingerprints` that they must have."""
     origins: tuple[Mapping[str, Any], ...] = ()
-    """Plugins of the plan, as `harness.catalog.Origin`."""
+    """Plugins of the plan, as `harness.registry.catalog.Origin`."""
     environment: Mapping[str, Any] | None = None
     """The numeric environment of the runs that are recorded; None where there are none, or several."""
     folder: str | None = None

@@ -70,7 +70,7 @@ def answers(view: View, *, primary: bool) -> list[Answer]:
 
 
 def _other_kinds(view: View) -> list[pd.Series]:
-    """Verdicts over several problems and on published claims, which no forest plot shows."""
+    """Verdicts on published claims, which no forest plot shows."""
     rows = view.comparisons
     return [row for _, row in rows[rows["kind"] != "pair"].iterrows()]
 

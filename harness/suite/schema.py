@@ -22,14 +22,14 @@ Pair = Annotated[list[Text], Field(min_length=2, max_length=2)]
 
 
 class Regularisation(Table):
-    """Penalties in the loss, l1 sum |w| + l2 sum w^2 (`harness.penalties`)."""
+    """Penalties in the loss, l1 sum |w| + l2 sum w^2 (`harness.train.penalties`)."""
 
     l1: Annotated[float, Field(ge=0)] = 0.0
     l2: Annotated[float, Field(ge=0)] = 0.0
 
 
 class EarlyStopping(Table):
-    """When training ends before its budget does (`harness.stopping`)."""
+    """When training ends before its budget does (`harness.train.stopping`)."""
 
     patience: Count = 3
     metric: Text = "loss"
