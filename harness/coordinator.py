@@ -11,25 +11,16 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness import tune
+from harness import outcomes, tune
 from harness.execute import Evaluator, Job, Outcome
-from harness.outcomes import check_recordable
 from harness.plan import Label, Plan, Request
 from harness.sources import Sources
 from harness.store import Record, Store, make_record
 from harness.train import checkpoints
 from harness.tune.memo import Memo
 
-NO_SETTING: Mapping[str, Any] = {
-    "status": "error",
-    "reason": "no setting: every trial of its study failed",
-    "evaluations": [],
-}
-SKIPPED: Mapping[str, Any] = {
-    "status": "pruned",
-    "reason": "a repeat of a trial that was pruned after earlier ones",
-    "evaluations": [],
-}
+NO_SETTING: Mapping[str, Any] = outcomes.failure("error", "no setting: every trial of its study failed")
+SKIPPED: Mapping[str, Any] = outcomes.failure("pruned", "a repeat of a trial that was pruned after earlier ones")
 
 
 @dataclass(frozen=True)
@@ -52,6 +43,11 @@ class Entry:
             return SKIPPED if self.label.phase == "tune" else NO_SETTING
         result: Mapping[str, Any] = self.record["result"]
         return result
+
+    @property
+    def failed(self) -> bool:
+        """Whether it counts as a failure."""
+        return outcomes.failed(self.result["status"])
 
 
 @dataclass
@@ -76,8 +72,8 @@ class Walk:
         """planned = ok + pruned + not_applicable + failed + missing; not_applicable only where there is such a run."""
         planned = plan.runs
         statuses = [entry.result["status"] for entry in (*self.sources, *self.entries)]
-        ok, pruned, without = (statuses.count(status) for status in ("ok", "pruned", "not_applicable"))
-        failed = len(statuses) - ok - pruned - without
+        ok, pruned, without = (statuses.count(status) for status in outcomes.FINE)
+        failed = sum(map(outcomes.failed, statuses))
         found = {"planned": planned, "ok": ok, "pruned": pruned, "failed": failed, "missing": planned - len(statuses)}
         return {**found, **({"not_applicable": without} if without else {})}
 
@@ -209,13 +205,13 @@ class Coordinator:
             yield from self._final(labels, study.best.hyperparameters)
             return
         reason = study.without_weights
-        fallen = None if reason is None else {"status": "crashed", "reason": reason, "evaluations": []}
+        fallen = None if reason is None else outcomes.failure("crashed", reason)
         for label in labels:
             self._note(Entry(label, "", None, {}, fallen), fresh=False)
 
     def _note_not_applicable(self, place: Label, labels: list[Label], study: tune.Study) -> None:
         """Every run that is left of a setting which its strategy has no meaning for."""
-        result: dict[str, Any] = {"status": "not_applicable", "reason": study.not_applicable, "evaluations": []}
+        result = outcomes.failure(outcomes.NOT_APPLICABLE, str(study.not_applicable))
         done = {
             (e.label.trial, e.label.repeat)
             for e in self.walk.entries
@@ -260,8 +256,7 @@ class Coordinator:
         elif source.spec.id in self._held:
             self._held[source.spec.id].append(request)
         elif (reason := self._sources.failure(source)) is not None:
-            failed = {"status": "crashed", "reason": reason, "evaluations": []}
-            self._fallen.append(Outcome(request.spec.id, failed, {}))
+            self._fallen.append(Outcome(request.spec.id, outcomes.failure("crashed", reason), {}))
         elif self._sources.ready(source):
             self._queue.append(request)
         else:
@@ -285,7 +280,7 @@ class Coordinator:
             DataError: the data changed.
             ResultsError: the weights of a source run cannot be written.
         """
-        check_recordable(outcome.result)
+        outcomes.check_recordable(outcome.result)
         self.check(outcome.environment)
         if outcome.id in self._held:
             self._keep_source(outcome)

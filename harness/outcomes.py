@@ -1,4 +1,4 @@
-"""What became of a run, where that is neither a result nor a failure of the arm."""
+"""What became of a run: which statuses are failures, and which say nothing of the arm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,20 @@ UNWRITABLE = "unwritable"
 """Status of a run that could not write its weights into the results folder; never recorded."""
 SOURCE_FAILED = "source_failed"
 """How the reason of a crashed run begins whose source run failed."""
+
+
+FINE = ("ok", "pruned", NOT_APPLICABLE)
+"""Statuses of runs that did not fail."""
+
+
+def failed(status: Any) -> bool:
+    """Whether a run of that status counts as a failure."""
+    return status not in FINE
+
+
+def failure(status: str, reason: str) -> dict[str, Any]:
+    """The result of a run that has no numbers."""
+    return {"status": status, "reason": reason, "evaluations": []}
 
 
 def source_failed(status: Any, reason: Any) -> bool:

@@ -41,7 +41,7 @@ class Tally:
         """Count one run."""
         self.done += 1
         self.fresh += fresh
-        self.failed += entry.result["status"] not in ("ok", "pruned", "not_applicable")
+        self.failed += entry.failed
         self.pruned += entry.result["status"] == "pruned"
         if entry.result["status"] == "pruned" or entry.label.phase == "source":
             return  # what is never chosen is no best value either

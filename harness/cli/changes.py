@@ -44,7 +44,7 @@ class Changes:
 
         plan, store = opened.plan, opened.store
         recorded = [entry for entry in (*walk.sources, *walk.entries) if entry.record is not None]
-        failed = {entry.run_id: entry for entry in recorded if rerun == "failed" and _failed(entry)}
+        failed = {entry.run_id: entry for entry in recorded if rerun == "failed" and entry.failed}
         kept = sessions.kept_plan(store.folder)
         another = going_on.changed(kept, plan)
         found = going_on.outside(plan, store, walk) if another else []
@@ -89,7 +89,3 @@ class Changes:
             say(f"notice: {notice}", quiet=quiet)
         sessions.write_inputs(self.opened, outside=len(self.fallen))
         return walk
-
-
-def _failed(entry: Entry) -> bool:
-    return entry.result["status"] not in ("ok", "pruned", "not_applicable")

@@ -160,7 +160,7 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     walk = sessions.walk_records(opened)
     counts = walk.counts(opened.plan)
     entries = [*walk.sources, *walk.entries]
-    failed = [e for e in entries if e.result["status"] not in ("ok", "pruned", "not_applicable")]
+    failed = [e for e in entries if e.failed]
     prunes = opened.suite.tuning.pruner != "none"
     shown = ["ok", *(["pruned"] if prunes else []), *(["not_applicable"] if counts.get("not_applicable") else [])]
     head = ("problem", "arm", "planned", *shown, "failed", "missing")

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from harness import interrupts
 from harness.execute import Job, Outcome, Settings, cluster, cores, sharing, station
-from harness.execute.process import ATTEMPTS
+from harness.execute.process import AGAIN, ATTEMPTS
 from harness.execute.roster import Roster, Worker, error_text
 from harness.execute.sameness import own_origin
+from harness.outcomes import failure
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 60.0
 """Over its time limit, after which a run's worker is not waited for: it should have ended the run itself."""
 _GATHER_SECONDS = 30.0
-_AGAIN = ("killed", "crashed", "oom")
 
 
 @dataclasses.dataclass
@@ -168,9 +168,7 @@ class DaskExecutor:
 
     def _give_up(self, task: _Task, status: str, reason: str) -> None:
         observed = {"attempt": task.attempt, "total_seconds": time.monotonic() - task.begun}
-        self._outcomes.append(
-            Outcome(task.job.id, {"status": status, "reason": reason, "evaluations": []}, {}, observed)
-        )
+        self._outcomes.append(Outcome(task.job.id, failure(status, reason), {}, observed))
 
     # What comes back -------------------------------------------------------------------------------------------------
 
@@ -216,7 +214,7 @@ class DaskExecutor:
         """The outcome of a task, or its next attempt."""
         if said is not None:
             outcome = Outcome(**json.loads(said))
-            if outcome.result["status"] in _AGAIN and task.attempt < ATTEMPTS:
+            if outcome.result["status"] in AGAIN and task.attempt < ATTEMPTS:
                 self._waiting.appendleft((task.job, task.attempt + 1))
             else:
                 self._outcomes.append(dataclasses.replace(outcome, observed=self._observed(outcome, task)))

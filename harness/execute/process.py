@@ -23,6 +23,7 @@ from harness.errors import ResultsError
 from harness.execute import Job, Outcome, cores, watch
 from harness.execute.server import PLUGINS, PRELOAD
 from harness.execute.worker import LARGEST_MESSAGE, Assignment, work
+from harness.outcomes import failure
 from harness.train import checkpoints
 
 ATTEMPTS = 3
@@ -201,8 +202,7 @@ class ProcessExecutor:
         observed: dict[str, Any] = {"attempt": running.attempt, "total_seconds": time.monotonic() - running.begun}
         with contextlib.suppress(OSError):
             observed["traceback"] = _end_of(self._logs / f"{running.job.id}.log")
-        result = {"status": ended.status, "reason": ended.reason, "evaluations": []}
-        return Outcome(running.job.id, result, {}, observed)
+        return Outcome(running.job.id, failure(ended.status, ended.reason), {}, observed)
 
     def _drop(self, running: _Running) -> None:
         running.messages.close()

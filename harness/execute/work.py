@@ -17,7 +17,7 @@ import torch
 from harness.errors import DataError, HarnessError, ResultsError
 from harness.execute import LOOK, Job, Outcome
 from harness.hookspecs import NotApplicable, Splits
-from harness.outcomes import DATA_CHANGED, UNWRITABLE
+from harness.outcomes import DATA_CHANGED, UNWRITABLE, failure
 from harness.published import DamagedWeights
 from harness.registry.catalog import Origin
 from harness.registry.place import where
@@ -174,8 +174,3 @@ def _failure_of(error: Exception) -> dict[str, Any]:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return failure("oom", line)
     return failure("error", re.sub(r"0x[0-9a-fA-F]+", "0x...", line)[:_LONGEST] + where(error))
-
-
-def failure(status: str, reason: str) -> dict[str, Any]:
-    """The result of a run that has no numbers."""
-    return {"status": status, "reason": reason, "evaluations": []}
