@@ -65,7 +65,7 @@ def payload(
     if pruner not in BY_CURVE:
         return None
     if pruner == "median":
-        found = median(past, direction=direction, times=times)
+        found = median(past, times=times)
     elif pruner == "halving":
         found = halving(past, direction=direction, times=times)
     else:
@@ -76,7 +76,7 @@ def payload(
     return {"metric": metric, "direction": direction, "judge": judge, "thresholds": found}
 
 
-def median(past: Sequence[Past], *, direction: str, times: int) -> Thresholds:
+def median(past: Sequence[Past], *, times: int) -> Thresholds:
     """At each evaluation the median of the complete trials, as Optuna's MedianPruner has it."""
     complete = [trial.values for trial in past if trial.complete]
     if len(complete) < STARTUP:

@@ -110,10 +110,10 @@ def test_brackets_are_optunas(times):
 
 def test_a_median_waits_for_complete_trials_and_leaves_the_last_evaluation_alone():
     complete = [Past(n, True, (float(n), 10.0 * n, 0.0)) for n in range(5)]
-    assert pruning.median(complete[:4], direction="maximize", times=3) == [None] * 3
-    assert pruning.median([*complete[:4], Past(4, False, (9.0,))], direction="maximize", times=3) == [None] * 3
-    assert pruning.median(complete, direction="maximize", times=3) == [2.0, 20.0, None]
-    assert pruning.median([*complete, Past(5, True, (5.0, 50.0, 0.0))], direction="minimize", times=3)[:2] == [2.5, 25]
+    assert pruning.median(complete[:4], times=3) == [None] * 3
+    assert pruning.median([*complete[:4], Past(4, False, (9.0,))], times=3) == [None] * 3
+    assert pruning.median(complete, times=3) == [2.0, 20.0, None]
+    assert pruning.median([*complete, Past(5, True, (5.0, 50.0, 0.0))], times=3)[:2] == [2.5, 25]
 
 
 @pytest.mark.parametrize(("direction", "threshold"), [("maximize", 6.0), ("minimize", 1.0)])

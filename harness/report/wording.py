@@ -35,7 +35,6 @@ SETTINGS = {
     "tuned": "tuned",
     "given": "as given, without tuning",
     "untuned": "at the defaults, without tuning",
-    "shared": "with the baseline's setting",
 }
 
 

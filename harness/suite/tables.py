@@ -58,7 +58,7 @@ def extras(reading: Reading, parts: Parts, layers: Mapping[str, tuple[Path, ...]
     return Extras(augmentation, _penalties(reading, layers["regularisation"]), _stopping(reading, layers))
 
 
-def _laid(reading: Reading, key: str, layers: Iterable[Path]) -> dict[str, Path] | None:
+def _laid(reading: Reading, layers: Iterable[Path]) -> dict[str, Path] | None:
     """Where the options of a table stand, of values laid one over another; None where it is off or not given."""
     found: dict[str, Path] | None = None
     for path in layers:
@@ -71,7 +71,7 @@ def _laid(reading: Reading, key: str, layers: Iterable[Path]) -> dict[str, Path]
 
 
 def _penalties(reading: Reading, layers: tuple[Path, ...]) -> Chosen:
-    given = _laid(reading, "regularisation", layers)
+    given = _laid(reading, layers)
     values = {name: _number(reading, (given or {}).get(name)) for name in PENALTIES.options}
     if given is None and layers:  # switched off, which fixes all of them
         given = dict.fromkeys(PENALTIES.options, layers[-1])
@@ -84,7 +84,7 @@ def _number(reading: Reading, path: Path | None) -> float:
 
 
 def _stopping(reading: Reading, layers: Mapping[str, tuple[Path, ...]]) -> dict[str, Plain] | None:
-    given = _laid(reading, "early_stopping", layers["early_stopping"])
+    given = _laid(reading, layers["early_stopping"])
     if given is None:
         return None
     defaults = schema.table_defaults("early_stopping")
