@@ -22,6 +22,7 @@ from harness.train import training
 from harness.train.feed import Budget
 from harness.train.network import Inapplicable
 from harness.train.parts import Parts
+from harness.train.parts import options as options_of
 
 _STEPS, _WARM_UP = 30, 3
 _SECONDS = 1.5
@@ -167,7 +168,7 @@ def check_schedule(problem: Mapping[str, Any], schedule: Schedule, *, size: int)
     examples = problem["train_examples"] or size - problem["validation_examples"]
     budget = Budget.of(problem, max(1, examples))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    options = {name: value for name, value in problem["schedule"].items() if name != "use"}
+    options = options_of(problem["schedule"])
     scheduler = schedule.build(optimizer, budget.steps, budget.steps_per_epoch, **options)
     first = optimizer.param_groups[0]["lr"]
     for _ in range(min(budget.steps, _LONGEST)):
@@ -191,7 +192,7 @@ def _source(question: Mapping[str, Any], payload: Mapping[str, Any], parts: Part
     if "weights" in question["source"]:
         return published_source(parts.model, tuple(shape), model, question["source"])
     there, outputs = tuple(question["source"]["input_shape"]), question["source"]["outputs"]
-    options = {name: value for name, value in question["source"]["model"].items() if name != "use"}
+    options = options_of(question["source"]["model"])
     return Source(parts.model.build(there, outputs, **options).state_dict(), outputs)
 
 

@@ -411,6 +411,14 @@ def test_a_regression_has_no_accuracy(tmp_path):
     assert [found.name for found in made.metrics(PROBLEM)] == ["loss"]
 
 
+def test_a_failed_run_counts_as_chance_only_where_there_are_classes(tmp_path):
+    regression = DataFacts(240, 100, (4,), None, (), FACTS.fingerprints)
+    made = a_plan(tmp_path)
+    accuracy, loss = (made.catalog.find("metric", name) for name in ("accuracy", "loss"))
+    assert (made.floor(PROBLEM, accuracy), made.floor(PROBLEM, loss)) == (0.5, None)
+    assert a_plan(tmp_path, facts=regression).floor(PROBLEM, accuracy) is None
+
+
 def test_further_metrics_come_after_the_suites_own_and_are_part_of_the_ids(tmp_path):
     plain = a_plan(tmp_path)
     made = a_plan(tmp_path, {"compare.also": ["f1", {"use": "calibration", "bins": 20}]})

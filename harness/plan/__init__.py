@@ -87,6 +87,13 @@ class Plan:
         """Whether a loss or metric has a meaning for the problem's task, as far as it says."""
         return part.extra.get("task") in (None, self.facts[problem].task)
 
+    def floor(self, problem: str, metric: PartInfo) -> float | None:
+        """What a failed run of the problem counts as in a metric; None where it cannot be counted."""
+        declared, classes = metric.extra["floor"], self.facts[problem].classes
+        if declared == "chance":
+            return None if classes is None else 1 / classes
+        return None if declared is None else float(declared)
+
     @cached_property
     def _equal(self) -> dict[tuple[str, str], tuple[Mapping[str, Origin], Mapping[str, Any]]]:
         """By problem and arm, where the parts come from, and what of the spec is equal in all runs of the pair."""

@@ -17,6 +17,7 @@ from harness.report.chart import Chart, chart
 from harness.report.plotting import INK, MUTED, RULE, canvas, few_ticks, legend, legend_height, place
 from harness.report.view import COLOURS, View, short
 from harness.verdict.format import count
+from harness.verdict.judgement import SMALLEST_N
 from harness.verdict.numbers import Floats, mean_of, means_by
 
 COLUMNS = ["problem", "arm", "mark", "class", "name", "fpr", "tpr", "auc", "lo", "hi", "n"]
@@ -24,7 +25,6 @@ RATES = (np.arange(101) / 100) ** 2
 """False positive rates at which curves are averaged, as `harness.details` keeps them."""
 NAMED = 3
 """Classes with the smallest areas, which have a colour."""
-SMALLEST_N = 3
 _CORNERS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 

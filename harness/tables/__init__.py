@@ -82,7 +82,7 @@ def _final(plan: Plan, entry: Entry, metric: PartInfo) -> dict[str, Any]:
     value = next((row[5] for row in entry.result["evaluations"] if row[3] == "test" and row[4] == metric.name), None)
     ok = entry.result["status"] == "ok" and value is not None
     aside = outcomes.set_aside(entry.result["status"], entry.result["reason"])
-    floor = None if aside else _floor(plan, entry.label.problem, metric)
+    floor = None if aside else plan.floor(entry.label.problem, metric)
     return {
         "problem": entry.label.problem,
         "arm": entry.label.arm,
@@ -97,13 +97,6 @@ def _final(plan: Plan, entry: Entry, metric: PartInfo) -> dict[str, Any]:
         "weights_hash": entry.result.get("weights_hash"),
         "n_examples": plan.tested(entry.label.problem),
     }
-
-
-def _floor(plan: Plan, problem: str, metric: PartInfo) -> float | None:
-    declared, classes = metric.extra["floor"], plan.facts[problem].classes
-    if declared == "chance":
-        return None if classes is None else 1 / classes
-    return None if declared is None else float(declared)
 
 
 def _run(plan: Plan, entry: Entry) -> dict[str, Any]:
@@ -253,7 +246,7 @@ def _all_metrics(plan: Plan) -> list[PartInfo]:
 
 
 def _metric(plan: Plan, metric: PartInfo) -> dict[str, Any]:
-    floors = {_floor(plan, problem, metric) for problem in plan.suite.problems}
+    floors = {plan.floor(problem, metric) for problem in plan.suite.problems}
     unit = metric.extra["unit"]
     return {
         "metric": metric.name,

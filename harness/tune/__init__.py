@@ -242,17 +242,8 @@ def validation_value(plan: Plan, label: Label, result: Result) -> float:
     return max(values) if plan.suite.metric.extra["direction"] == "maximize" else min(values)
 
 
-def floor(plan: Plan, problem: str) -> float | None:
-    """What a failed run counts as in the compared metric: a number, `chance`, or nothing."""
-    declared = plan.suite.metric.extra["floor"]
-    classes = plan.facts[problem].classes
-    if declared == "chance":
-        return None if classes is None else 1 / classes
-    return None if declared is None else float(declared)
-
-
 def _failure_value(plan: Plan, problem: str, earlier: Sequence[Trial]) -> float | None:
-    if (declared := floor(plan, problem)) is not None:
+    if (declared := plan.floor(problem, plan.suite.metric)) is not None:
         return declared
     values = [trial.value for trial in earlier if trial.value is not None]
     if not values:

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from harness.verdict.format import Measure, count, percent
-from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Verdict, averaged_over, checkpoints_of
+from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Verdict, averaged_over, checkpoints_of, or_none
 from harness.verdict.numbers import Estimate, Floats, mean_of, means_by
-from harness.verdict.pairs import judged
+from harness.verdict.pairs import floats, judged
 
 if TYPE_CHECKING:
     from harness.suite import Claim, Suite
@@ -83,10 +83,10 @@ def _judge(
     code: Code = decide(claim, lo, hi) if known else "not_compared"
     verdict = dataclasses.replace(
         _blank(suite, claim, n=len(values), failed=failed),
-        delta=_known(measure.sign * (estimate.mean - claim.value)),
-        sd=_known(estimate.sd),
-        lo=_known(min(measure.sign * (end - claim.value) for end in (lo, hi))),
-        hi=_known(max(measure.sign * (end - claim.value) for end in (lo, hi))),
+        delta=or_none(measure.sign * (estimate.mean - claim.value)),
+        sd=or_none(estimate.sd),
+        lo=or_none(min(measure.sign * (end - claim.value) for end in (lo, hi))),
+        hi=or_none(max(measure.sign * (end - claim.value) for end in (lo, hi))),
         method=_method(suite) if known else "none",
         verdict=code,
     )
@@ -152,11 +152,11 @@ def _values(suite: Suite, tables: Mapping[str, pd.DataFrame], scores: pd.DataFra
         & (scores["setting"] == _setting(suite))
         & (scores["metric"] == claim.metric.name)
     ].sort_values("replicate")
-    failed, counted = int((here["status"] != "ok").sum()), _floats(here["counted"])
+    failed, counted = int((here["status"] != "ok").sum()), floats(here["counted"])
     if claim.split == "test":
         return _averaged(suite, here, counted), failed
     last = _curves(tables, here["run_id"], claim).sort_values("epoch").groupby("run_id")["value"].last()
-    values = np.where(here["status"] == "ok", _floats(last.reindex(here["run_id"])), counted)
+    values = np.where(here["status"] == "ok", floats(last.reindex(here["run_id"])), counted)
     return _averaged(suite, here, values), failed
 
 
@@ -201,7 +201,7 @@ def reach_of(suite: Suite, tables: Mapping[str, pd.DataFrame], claim: Claim, *, 
         return None
     curves = curves[curves["problem"] == curves.loc[curves["epoch"].idxmax(), "problem"]]
     there = curves[sign * curves["value"] >= sign * claim.value - claim.tolerance].groupby("replicate")["epoch"].min()
-    epochs = _floats(there.reindex(sorted(set(curves["replicate"]))).fillna(math.inf))
+    epochs = floats(there.reindex(sorted(set(curves["replicate"]))).fillna(math.inf))
     return Reach(_watched(claim), epochs, float(curves["epoch"].max()))
 
 
@@ -228,8 +228,8 @@ def _sentence(
     unit: str,
 ) -> str:
     tolerance = f" with a tolerance of {measure.margin(claim.tolerance)}" if claim.tolerance else ""
-    places = 2 if measure.unit == "fraction" else 4
-    claimed = f"{claim.split} {measure.words} {BOUNDS[claim.bound]} {measure.value(claim.value, places)}{tolerance}"
+    value = measure.value(claim.value, measure.places)
+    claimed = f"{claim.split} {measure.words} {BOUNDS[claim.bound]} {value}{tolerance}"
     head = f'Claim "{claim.statement}" ({claim.arm} on {claim.problem}, {claimed})'
     n = count(verdict.n, unit)
     if verdict.verdict == "not_compared":
@@ -253,11 +253,3 @@ def _way(reach: Reach | None) -> str:
     median = float(np.median(reach.epochs))
     middle = f"the median at epoch {median:g}" if math.isfinite(median) else "fewer than half of them"
     return f"{reach.reached} of {count(n, 'run')} came to it {where}, {middle}."
-
-
-def _known(number: float) -> float | None:
-    return None if math.isnan(number) else number
-
-
-def _floats(column: pd.Series[Any]) -> Floats:
-    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from harness.outcomes import NOT_APPLICABLE, source_failed
+from harness.spec import STREAMS, seed
 from harness.verdict.format import Measure
-from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, STREAMS, Code, Context, Verdict, averaged_over
-from harness.verdict.numbers import holm, p_superior, seed_of, sign_flip, sign_flip_floor, wins
+from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Code, Context, Verdict, averaged_over, or_none
+from harness.verdict.numbers import holm, p_superior, sign_flip, sign_flip_floor, wins
 from harness.verdict.pairs import Pair, examples_of, judged, pair_of
 from harness.verdict.power import detectable, more_replicates
 from harness.verdict.robust import Analysis, Rule, robustness
@@ -233,7 +234,7 @@ def _judge(asked: _Asked, question: _Question) -> Verdict:
     elif reason in ("identical", "no_spread"):
         numbers = {"delta": pair.estimate().mean, "sd": 0.0}
     verdict = _blank(asked, question, pair, alpha, code)
-    known: dict[str, Any] = {name: _known(number) for name, number in numbers.items()}
+    known: dict[str, Any] = {name: or_none(number) for name, number in numbers.items()}
     verdict = dataclasses.replace(verdict, **known)
     return dataclasses.replace(verdict, sentence=sentence(verdict, asked.metric, _facts(asked, question, pair, reason)))
 
@@ -366,11 +367,7 @@ def _checkpoints(asked: _Asked) -> Checkpoints:
 
 def _seed(asked: _Asked, question: _Question) -> int:
     names = (question.problem, question.arm, question.baseline, question.setting)
-    return seed_of(asked.seed, *names, asked.metric.name, "sign_flip")
-
-
-def _known(number: float | int) -> float | int | None:
-    return None if math.isnan(number) else number
+    return seed(asked.seed, *names, asked.metric.name, "sign_flip")
 
 
 def _with_holm(verdicts: list[Verdict]) -> list[Verdict]:
@@ -378,6 +375,6 @@ def _with_holm(verdicts: list[Verdict]) -> list[Verdict]:
     p = holm(np.array([math.nan if verdict.p_t is None else verdict.p_t for verdict in family], dtype=np.float64))
     adjusted = iter(float(value) for value in p)
     return [
-        dataclasses.replace(verdict, p_holm=_known(next(adjusted))) if verdict.primary else verdict
+        dataclasses.replace(verdict, p_holm=or_none(next(adjusted))) if verdict.primary else verdict
         for verdict in verdicts
     ]

@@ -78,21 +78,30 @@ class Measure:
             places += 1
         return places
 
+    @property
+    def places(self) -> int:
+        """Decimals of a value that has no interval to say how many count."""
+        return 2 if self.unit == "fraction" else 4
+
+    def bare(self, number: float, places: int) -> str:
+        """`97.12`: a value or a difference without its unit, for a column whose head has it."""
+        return _plain(number * self.factor, places)
+
     def value(self, number: float, places: int) -> str:
         """`97.12 %`, `0.310 nats`."""
-        return _with_unit(_plain(number * self.factor, places), self.value_unit)
+        return _with_unit(self.bare(number, places), self.value_unit)
 
     def difference(self, number: float, places: int) -> str:
         """`1.27 pp`, `-0.031 nats`."""
-        return _with_unit(_plain(number * self.factor, places), self.difference_unit)
+        return _with_unit(self.bare(number, places), self.difference_unit)
 
     def interval(self, lo: float, hi: float, places: int) -> str:
         """`[0.73, 1.81]`, in the unit of the difference that stands before it."""
-        return f"[{_plain(lo * self.factor, places)}, {_plain(hi * self.factor, places)}]"
+        return f"[{self.bare(lo, places)}, {self.bare(hi, places)}]"
 
     def span(self, lo: float, hi: float, places: int) -> str:
         """`0.73 to 1.81`, the interval in plain words."""
-        return f"{_plain(lo * self.factor, places)} to {_plain(hi * self.factor, places)}"
+        return f"{self.bare(lo, places)} to {self.bare(hi, places)}"
 
     def margin(self, margin: float) -> str:
         """The margin with at least two significant digits and as many as it was declared with: `0.20 pp`."""

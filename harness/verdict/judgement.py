@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
+from harness.spec import STREAMS
 from harness.suite.checks import lacking_controls
 
 if TYPE_CHECKING:
@@ -35,9 +37,6 @@ ERROR_RATE = 0.05
 
 SMALLEST_N = 3
 """Below this there is no interval worth the name, so no verdict."""
-
-STREAMS = ("split", "init", "order", "augmentation", "noise")
-"""The seeds that arms of one replicate can share."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,11 @@ def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     rows = [verdict.to_plain() for verdict in verdicts]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     return frame.astype({name: _DTYPES[kind] for name, kind in _TYPES.items() if kind in _DTYPES})
+
+
+def or_none(number: float) -> float | None:
+    """The number, None where it does not exist."""
+    return None if math.isnan(number) else number
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,6 @@ because at n = 3 to 10 a bootstrap interval of a mean covers too little.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +21,6 @@ EXACT_UP_TO = 16
 DRAWS = 100_000
 # Differences this small against the values themselves are rounding, not spread.
 ROUNDING = 1e-12
-
-
-def seed_of(*components: int | str) -> int:
-    """A seed of 63 bits from named components, the same in every process."""
-    text = json.dumps(components, separators=(",", ":"), ensure_ascii=False)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def differences(a: Floats, b: Floats, *, sign: int = 1) -> Floats:

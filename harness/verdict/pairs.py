@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -165,13 +166,18 @@ def judged(finals: pd.DataFrame) -> pd.DataFrame:
     return finals[~aside(finals)]
 
 
+def floats(column: pd.Series[Any]) -> Floats:
+    """The column's values (n,), nan where one is missing."""
+    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
 def _side(rows: pd.DataFrame) -> Side:
     rows = rows.sort_values("replicate")
-    finite = np.isfinite(rows["value"].to_numpy(dtype=np.float64, na_value=np.nan))
+    finite = np.isfinite(floats(rows["value"]))
     statuses = [str(status) for status in rows["status"]]
     return Side(
         replicates=tuple(int(i) for i in rows["replicate"]),
-        values=rows["counted"].to_numpy(dtype=np.float64, na_value=np.nan),
+        values=floats(rows["counted"]),
         statuses=tuple(s if s != "ok" or good else "not finite" for s, good in zip(statuses, finite, strict=True)),
         weights=tuple(None if pd.isna(name) else str(name) for name in rows["weights_hash"]),
     )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.verdict.judgement import SMALLEST_N
 from harness.verdict.numbers import NAN, Floats, mean_of, means_by
-from harness.verdict.pairs import aside
+from harness.verdict.pairs import aside, floats
 
 LEVEL = 0.95
 SUMMARY_KEY = ("problem", "arm", "setting", "metric")
@@ -58,7 +58,7 @@ def spread(rows: pd.DataFrame, column: str, *, checkpoints: int) -> tuple[float,
     Args:
         rows: one row a replicate r, which starts from checkpoint r mod `checkpoints`.
     """
-    values, of = _floats(rows[column]), [int(replicate) % checkpoints for replicate in rows["replicate"]]
+    values, of = floats(rows[column]), [int(replicate) % checkpoints for replicate in rows["replicate"]]
     means = means_by(values, of)
     residuals = values - means[np.searchsorted(sorted(set(of)), of)]
     df = len(values) - len(means)
@@ -68,8 +68,8 @@ def spread(rows: pd.DataFrame, column: str, *, checkpoints: int) -> tuple[float,
 
 def _values(rows: pd.DataFrame, folds: int | None, checkpoints: int | None) -> dict[str, Any]:
     rows = rows[~rows["aside"]]
-    counted = _floats(rows["counted"])
-    ok = _floats(rows["value"])[(rows["status"] == "ok").to_numpy(dtype=bool)]
+    counted = floats(rows["counted"])
+    ok = floats(rows["value"])[(rows["status"] == "ok").to_numpy(dtype=bool)]
     finished = ok[np.isfinite(ok)]
     order = {
         name: float(measure(counted)) if len(counted) and np.isfinite(counted).all() else NAN
@@ -92,11 +92,11 @@ def optimism(studies: pd.DataFrame, *, folds: int | None = None, checkpoints: in
     that share one of several source `checkpoints` are averaged first, and n counts checkpoints.
     """
     sign = np.where(studies["direction"] == "minimize", -1.0, 1.0)
-    gaps = studies.assign(gap=sign * (_floats(studies["best_value"]) - _floats(studies["final_value"])))
-    known = gaps[np.isfinite(_floats(gaps["gap"]))]
+    gaps = studies.assign(gap=sign * (floats(studies["best_value"]) - floats(studies["final_value"])))
+    known = gaps[np.isfinite(floats(gaps["gap"]))]
 
     def row(rows: pd.DataFrame) -> dict[str, Any]:
-        gap = _floats(rows["gap"])
+        gap = floats(rows["gap"])
         if checkpoints is not None:
             gap = means_by(gap, [int(replicate) % checkpoints for replicate in rows["replicate"]])
         return {"n": len(gap)} | _mean(gap, folds)
@@ -120,7 +120,3 @@ def _by_group(
     table = pd.DataFrame(rows, columns=list(columns))
     counts = [name for name in ("n", "n_ok") if name in columns]
     return table.astype(dict.fromkeys(counts, "int64"))
-
-
-def _floats(column: pd.Series[Any]) -> Floats:
-    return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))

@@ -463,7 +463,7 @@ def test_times_of_overlapped_runs_and_of_mixed_machines_cannot_be_compared(tmp_p
 )
 def test_a_run_that_says_nothing_of_its_arm_does_not_count_at_the_floor(status, reason, counted):
     metric = SimpleNamespace(name="accuracy", extra={"floor": "chance"})
-    plan = SimpleNamespace(facts={"p": SimpleNamespace(classes=2)}, tested=lambda problem: 100)
+    plan = SimpleNamespace(floor=lambda problem, metric: 0.5, tested=lambda problem: 100)
     result = {"status": status, "reason": reason, "evaluations": []}
     label = SimpleNamespace(problem="p", arm="a", setting="tuned", replicate=0)
     row = tables._final(plan, SimpleNamespace(label=label, result=result, run_id="r"), metric)

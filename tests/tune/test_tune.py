@@ -12,7 +12,7 @@ import pytest
 
 from harness import tune
 from harness.hookspecs import Choice, Float, Int
-from harness.plan import DataFacts, Label
+from harness.plan import Label
 from harness.tune.asking import Told, rebuild
 from tests.small import FACTS, a_plan, failed, ok, share
 
@@ -189,8 +189,6 @@ def test_no_tuning_run_may_see_the_test_set(tmp_path):
 
 # Telling -------------------------------------------------------------------------------------------------------------
 
-REGRESSION = DataFacts(240, 100, (4,), None, (), FACTS.fingerprints)
-
 
 def test_a_failed_trial_counts_as_the_floor(tmp_path):
     study, _ = drive(planned(tmp_path, trials=3), valued(0.9, None, 0.8))
@@ -204,12 +202,6 @@ def test_without_a_floor_a_failed_trial_counts_as_the_worst_value_seen(tmp_path)
     study, _ = drive(plan, valued(None, 0.75, 0.25, None, 0.5))
     assert [trial.told for trial in study.trials] == [None, 0.25, 0.75, 0.75, 0.5]
     assert [trial.value for trial in study.trials] == [None, 0.25, 0.75, None, 0.5]
-
-
-def test_chance_is_no_floor_of_a_regression(tmp_path):
-    assert tune.floor(planned(tmp_path), "clouds-line") == 0.5
-    assert tune.floor(planned(tmp_path, facts=REGRESSION), "clouds-line") is None
-    assert tune.floor(planned(tmp_path, **{"compare.metric": "loss"}), "clouds-line") is None
 
 
 def test_optuna_is_told_values_in_the_order_of_trials_and_failure_where_there_is_none(tmp_path, monkeypatch):

@@ -179,12 +179,6 @@ def test_sign_turns_a_minimised_metric():
     assert numbers.differences(np.array([1.0]), np.array([3.0]), sign=-1).tolist() == [2.0]
 
 
-def test_seed_is_named_not_positional_and_the_same_everywhere():
-    # sha256sum of the text ["a",1] begins so; the lowest of 64 bits is dropped.
-    assert numbers.seed_of("a", 1) == 0x135F17A475A61AFD >> 1
-    assert len({numbers.seed_of(0, "p", "ab"), numbers.seed_of(0, "pa", "b"), numbers.seed_of(1, "p", "ab")}) == 3
-
-
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(arrays(np.float64, st.integers(2, 10), elements=st.floats(-5, 5).map(lambda x: round(x, 3))))
 def test_tost_below_half_alpha_is_the_interval_inside_the_margin(d):
