@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from harness.outcomes import NOT_APPLICABLE, source_failed
+from harness.outcomes import FINE, source_failed
 from harness.report import labels, transfer, wording
-from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
+from harness.report.layout import NONE, Cell, Column, Line, Table, as_float, headed, interval, number, seconds, table
 from harness.report.results import train_seconds
 from harness.report.view import View
 from harness.verdict.format import count, listed
@@ -27,47 +28,42 @@ def chosen(view: View) -> Table | None:
         return None
     settings, measure = _chosen_settings(view), view.measure
     validates = not labels.within(view)
-    unit = f", {measure.value_unit}" if measure.value_unit else ""
     columns = [
         *view.problem_column(),
         Column("Arm"),
         Column("Replicate", True),
         Column("Chosen setting", code=True, wide=True),
         Column("Trial", True),
-        Column(f"Validation in the study{unit}", True),
-        *([Column(f"Validation of the final run{unit}", True)] if validates else []),
+        Column(headed("Validation in the study", measure.value_unit), True),
+        *([Column(headed("Validation of the final run", measure.value_unit), True)] if validates else []),
         Column("Trials ok"),
     ]
-    places = {arm: at for at, arm in enumerate(view.arms)}
     order = sorted(
         (row for _, row in studies.iterrows()),
-        key=lambda row: (view.problems.index(row["problem"]), places[row["arm"]], row["replicate"]),
+        key=lambda row: (view.problems.index(row["problem"]), view.order[row["arm"]], row["replicate"]),
     )
-    rows: list[Line] = []
-    for row in order:
-        best = _optional(row["best_trial"])
-        rows.append(
-            (
-                str(row["arm"]),
-                [
-                    *view.problem_cell(str(row["problem"])),
-                    view.arm_cell(str(row["arm"])),
-                    Cell(str(int(row["replicate"])), float(row["replicate"])),
-                    settings.get(str(row["study_id"]), "no setting"),
-                    number(f"{best:.0f}", best),
-                    _value(view, row["best_value"]),
-                    *([_value(view, row["final_value"])] if validates else []),
-                    Cell(f"{int(row['complete'])}/{int(row['trials'])}", float(row["complete"])),
-                ],
-            )
-        )
     became = ", and what became of it in the final run" if validates else ""
     return table(
         f"The setting that won each study{became}. (edge) marks a value within 5 % of the range's end: the space may "
         "be too small.",
         columns,
-        rows,
+        [_choice(view, row, settings.get(str(row["study_id"]), "no setting"), validates) for row in order],
     )
+
+
+def _choice(view: View, row: pd.Series, setting: str, validates: bool) -> Line:
+    """What a study chose; `validates` says whether final runs have a validation set."""
+    best = as_float(row["best_trial"])
+    cells: list[Cell | str] = [
+        *view.problem_cell(str(row["problem"])),
+        view.arm_cell(str(row["arm"])),
+        Cell(str(int(row["replicate"])), float(row["replicate"])),
+        setting,
+        number(f"{best:.0f}", best),
+        *(_value(view, row[name]) for name in ("best_value", *(["final_value"] if validates else []))),
+        Cell(f"{int(row['complete'])}/{int(row['trials'])}", float(row["complete"])),
+    ]
+    return str(row["arm"]), cells
 
 
 def _chosen_settings(view: View) -> dict[str, str]:
@@ -83,14 +79,9 @@ def _chosen_settings(view: View) -> dict[str, str]:
     return {study: ", ".join(parts) for study, parts in found.items()}
 
 
-def _optional(value: Any) -> float:
-    return math.nan if pd.isna(value) else float(value)
-
-
 def _value(view: View, value: Any) -> Cell:
-    measure, known = view.measure, _optional(value)
-    places = 2 if measure.unit == "fraction" else 4
-    return number(measure.value(known, places).removesuffix(measure.value_unit).strip(), known)
+    known = as_float(value)
+    return number(view.measure.bare(known, view.measure.places), known)
 
 
 def optimism(view: View) -> Table | None:
@@ -100,39 +91,35 @@ def optimism(view: View) -> Table | None:
         return None
     shared, measure = transfer.shared_by(view), view.measure
     frame = optimism_of(studies, folds=view.suite.compare.folds, checkpoints=shared)
-    unit = f", {measure.difference_unit}" if measure.difference_unit else ""
     columns = [
         *view.problem_column(),
         Column("Arm"),
         Column("n", True),
-        Column(f"Optimism{unit}", True),
+        Column(headed("Optimism", measure.difference_unit), True),
         Column("95 % interval", True),
     ]
-    rows: list[Line] = []
     order = {name: at for names in (view.problems, view.arms) for at, name in enumerate(names)}
-    for _, row in frame.sort_values(["problem", "arm"], key=lambda names: names.map(order)).iterrows():
-        mean, lo, hi = (float(row[name]) for name in ("mean", "lo", "hi"))
-        places = measure.decimals(lo, hi) if math.isfinite(lo) else 2
-        text = measure.difference(mean, places).removesuffix(measure.difference_unit).strip()
-        rows.append(
-            (
-                str(row["arm"]),
-                [
-                    *view.problem_cell(str(row["problem"])),
-                    view.arm_cell(str(row["arm"])),
-                    Cell(str(int(row["n"])), float(row["n"])),
-                    number(text, mean),
-                    Cell(measure.interval(lo, hi, places), lo) if math.isfinite(lo) else Cell(NONE),
-                ],
-            )
-        )
+    frame = frame.sort_values(["problem", "arm"], key=lambda names: names.map(order))
     return table(
         "Optimism: by how much the validation value of the winning trial is better than that of the final run with the "
         "same setting and fresh seeds. The best of several trials always looks better than it is."
         f"{'' if shared is None else ' n counts source checkpoints: the means of their replicates.'}",
         columns,
-        rows,
+        [_gap(view, row) for _, row in frame.iterrows()],
     )
+
+
+def _gap(view: View, row: pd.Series) -> Line:
+    mean, lo, hi = (float(row[name]) for name in ("mean", "lo", "hi"))
+    places = view.measure.decimals(lo, hi) if math.isfinite(lo) else 2
+    cells = [
+        *view.problem_cell(str(row["problem"])),
+        view.arm_cell(str(row["arm"])),
+        Cell(str(int(row["n"])), float(row["n"])),
+        number(view.measure.bare(mean, places), mean),
+        interval(view.measure, lo, hi, places),
+    ]
+    return str(row["arm"]), cells
 
 
 def cost(view: View) -> Table | None:
@@ -148,28 +135,9 @@ def cost(view: View) -> Table | None:
         Column("Peak memory, MB", True),
         Column("Comparable"),
     ]
-    rows: list[Line] = []
     train = train_seconds(view)
-    for _, row in frame.iterrows():
-        times = [Cell(NONE)] * 2
-        if view.clocks_comparable:
-            final = train.get((str(row["problem"]), str(row["arm"]), view.main_setting), math.nan)
-            times = [seconds(_optional(row["tune_seconds"])), seconds(final)]
-        memory = _optional(row["peak_memory_mb"])
-        rows.append(
-            (
-                str(row["arm"]),
-                [
-                    *view.problem_cell(str(row["problem"])),
-                    view.arm_cell(str(row["arm"])),
-                    *times,
-                    number(f"{memory:,.0f}", memory),
-                    "yes" if view.clocks_comparable else "no",
-                ],
-            )
-        )
-    places = {arm: at for at, arm in enumerate(view.arms)}
-    rows.sort(key=lambda row: places[row[0]])
+    rows = [_spent(view, row, train) for _, row in frame.iterrows()]
+    rows.sort(key=lambda row: view.order[row[0]])
     return table(
         f"Seconds on the training clock, which counts training steps only; final runs are those of the main setting "
         f"({view.main_setting}). Memory is the largest resident size of a run's process.",
@@ -178,13 +146,30 @@ def cost(view: View) -> Table | None:
     )
 
 
+def _spent(view: View, row: pd.Series, train: Mapping[tuple[str, str, str], float]) -> Line:
+    """Times and memory of an arm; `train` has the seconds of a final run by problem, arm and setting."""
+    times = [Cell(NONE)] * 2
+    if view.clocks_comparable:
+        final = train.get((str(row["problem"]), str(row["arm"]), view.main_setting), math.nan)
+        times = [seconds(as_float(row["tune_seconds"])), seconds(final)]
+    memory = as_float(row["peak_memory_mb"])
+    cells = [
+        *view.problem_cell(str(row["problem"])),
+        view.arm_cell(str(row["arm"])),
+        *times,
+        number(f"{memory:,.0f}", memory),
+        "yes" if view.clocks_comparable else "no",
+    ]
+    return str(row["arm"]), cells
+
+
 def failures(view: View) -> Table | None:
     """Every run that failed, with its reason; None when none did.
 
     Runs that had no weights to start from stand in one line for each arm, setting and reason.
     """
     runs = view.table("runs", "run_id", "status", "phase", "problem", "arm", "setting", "replicate", "trial", "reason")
-    bad = runs[~runs["status"].isin(["ok", "pruned", NOT_APPLICABLE])]
+    bad = runs[~runs["status"].isin(FINE)]
     if bad.empty:
         return None
     columns = [
@@ -213,7 +198,7 @@ _ALIKE = ("problem", "arm", "setting", "phase", "reason")
 
 
 def _failure(view: View, row: pd.Series) -> Line:
-    trial = _optional(row["trial"])
+    trial = as_float(row["trial"])
     where: list[Cell | str] = [Cell(str(int(row["replicate"])), float(row["replicate"])), str(row["phase"])]
     return _line(view, row, [*where, number(f"{trial:.0f}", trial)], str(row["run_id"])[:12] or NONE)
 

@@ -58,8 +58,7 @@ def drift_frame(view: View, problem: str) -> pd.DataFrame:
         high=("drift", "max"),
         n=("replicate", "nunique"),
     )
-    places = {arm: at for at, arm in enumerate(view.arms)}
-    found = found.assign(problem=problem, setting=view.main_setting, place=found["arm"].map(places))
+    found = found.assign(problem=problem, setting=view.main_setting, place=found["arm"].map(view.order))
     return found.sort_values(["place", "block"])[COLUMNS].reset_index(drop=True)
 
 

@@ -13,11 +13,23 @@ from harness.report.counted import interval
 from harness.report.drift import drift
 from harness.report.forgetting import forgetting
 from harness.report.forgotten import forgotten
-from harness.report.layout import NONE, Cell, Column, Line, Table, number, table
+from harness.report.layout import (
+    NONE,
+    Cell,
+    Column,
+    Line,
+    Table,
+    as_float,
+    estimate,
+    headed,
+    mean_with_interval,
+    number,
+    table,
+)
 from harness.report.memory import memory
 from harness.report.transfer import mean, runs_of, size
 from harness.report.view import View, short
-from harness.verdict.format import Measure, count
+from harness.verdict.format import count
 from harness.verdict.summary import spread
 
 DISTURBED = 1.5
@@ -88,11 +100,10 @@ def main(view: View, problem: str) -> Table:
 
 def _columns(view: View) -> list[Column]:
     measure = view.measure
-    unit = f", {measure.value_unit}" if measure.value_unit else ""
-    points = f", {measure.difference_unit}" if measure.difference_unit else ""
+    difference = f"Difference to {short(view.baseline)}"
     labels = [
-        f"Test {measure.words}{unit} [95 % interval]",
-        f"Difference to {short(view.baseline)}{points} [interval]",
+        f"{headed(f'Test {measure.words}', measure.value_unit)} [95 % interval]",
+        f"{headed(difference, measure.difference_unit)} [interval]",
         "P(better)",
         "Forgetting, kept head, pp",
         "Forgetting, refitted head, pp",
@@ -102,41 +113,20 @@ def _columns(view: View) -> list[Column]:
         "Step, ms",
         "Learning rate",
     ]
-    untuned = [Column(f"Untuned{unit}", True)] if transfer.defaults_setting(view) else []
+    untuned = [Column(headed("Untuned", measure.value_unit), True)] if transfer.defaults_setting(view) else []
     return [Column("Arm"), *(Column(label, True) for label in labels), Column("Runs ok"), *untuned]
 
 
 def _answer(view: View, problem: str, arm: str) -> list[Cell]:
     """Value, difference and chance to be better."""
     measure, row = view.measure, transfer.summary_row(view, problem, arm, view.main_setting)
-    value = Cell(NONE) if row is None else _with_interval(measure, row["mean"], row["lo"], row["hi"])
+    value = Cell(NONE) if row is None else mean_with_interval(measure, row)
     verdict = transfer.verdict_row(view, problem, arm)
     if arm == view.baseline or verdict is None:
         return [value, Cell("baseline" if arm == view.baseline else NONE), Cell(NONE)]
-    better = float("nan") if pd.isna(verdict["p_superior"]) else float(verdict["p_superior"])
-    delta, lo, hi = verdict["delta"], verdict["lo"], verdict["hi"]
-    return [value, _difference(view, delta, lo, hi), number(f"{better:.2f}", better)]
-
-
-def _with_interval(measure: Measure, value: object, lo: object, hi: object) -> Cell:
-    """`97.12 [96.90, 97.34]`, without its unit."""
-    middle, low, high = (math.nan if pd.isna(one) else float(one) for one in (value, lo, hi))  # type: ignore[arg-type]
-    if not math.isfinite(middle):
-        return Cell(NONE)
-    known = math.isfinite(low)
-    places = measure.decimals(low, high) if known else 2 if measure.unit == "fraction" else 4
-    text = measure.value(middle, places).removesuffix(measure.value_unit).strip()
-    return Cell(f"{text} {measure.interval(low, high, places)}" if known else text, middle)
-
-
-def _difference(view: View, delta: object, lo: object, hi: object) -> Cell:
-    middle, low, high = (math.nan if pd.isna(one) else float(one) for one in (delta, lo, hi))  # type: ignore[arg-type]
-    if not math.isfinite(middle):
-        return Cell(NONE)
-    measure, margin, known = view.measure, view.suite.compare.margin or 0.0, math.isfinite(low)
-    places = measure.decimals(low, high, 0.0, margin, -margin) if known else 2
-    text = measure.difference(middle, places).removesuffix(measure.difference_unit).strip()
-    return Cell(f"{text} {measure.interval(low, high, places)}" if known else text, middle)
+    better, margin = as_float(verdict["p_superior"]), view.suite.compare.margin or 0.0
+    delta, lo, hi = (as_float(verdict[name]) for name in ("delta", "lo", "hi"))
+    return [value, estimate(measure, delta, lo, hi, 0.0, margin, -margin), number(f"{better:.2f}", better)]
 
 
 def _measures(view: View, problem: str, arm: str, runs: pd.DataFrame) -> list[Cell]:
@@ -153,7 +143,8 @@ def _measures(view: View, problem: str, arm: str, runs: pd.DataFrame) -> list[Ce
     if (setting := transfer.defaults_setting(view)) is None:
         return cells
     row = transfer.summary_row(view, problem, arm, setting)
-    return [*cells, Cell(NONE) if row is None else _with_interval(view.measure, row["mean"], math.nan, math.nan)]
+    mean_untuned = math.nan if row is None else as_float(row["mean"])
+    return [*cells, estimate(view.measure, mean_untuned, math.nan, math.nan, places=view.measure.places)]
 
 
 def _clocked(values: list[float]) -> Cell:
@@ -204,7 +195,6 @@ def spreads(view: View, shared: int) -> Table:
     """How far checkpoints lie apart, and replicates of one checkpoint."""
     measure, rows = view.measure, []
     each = view.suite.compare.replicates // shared
-    unit = f", {measure.difference_unit}" if measure.difference_unit else ""
     for problem in view.problems:
         runs = runs_of(view, problem, view.main_setting)
         base = runs[runs["arm"] == view.baseline].set_index("replicate")["counted"]
@@ -222,7 +212,7 @@ def spreads(view: View, shared: int) -> Table:
         *view.problem_column(),
         Column("Arm"),
         *(
-            Column(f"SD {where}{unit}: {what}", True)
+            Column(f"{headed(f'SD {where}', measure.difference_unit)}: {what}", True)
             for what in ("value", f"difference to {short(view.baseline)}")
             for where in ("between checkpoints", "within one")
         ),

@@ -79,12 +79,12 @@ def comparisons(view: View, problem: str) -> pd.DataFrame:
     rows = view.comparisons
     rows = rows[(rows["problem"] == problem) & (rows["kind"] == "pair")]
     rows = rows.assign(group=[_group(view, row) for _, row in rows.iterrows()])
-    arms = {arm: at for at, arm in enumerate(view.arms)}
-    order = sorted(
-        range(len(rows)),
-        key=lambda at: (GROUPS.index(rows["group"].iat[at]), arms[rows["arm"].iat[at]], arms[rows["baseline"].iat[at]]),
-    )
-    return rows.iloc[order]
+
+    def rank(at: int) -> tuple[int, int, int]:
+        row = rows.iloc[at]
+        return GROUPS.index(row["group"]), view.order[row["arm"]], view.order[row["baseline"]]
+
+    return rows.iloc[sorted(range(len(rows)), key=rank)]
 
 
 def _group(view: View, row: pd.Series) -> str:
@@ -276,7 +276,7 @@ def _numbers(mean: pd.Series, measure: Measure, margin: float) -> str:
     if math.isnan(value):
         return "no mean difference"
     places = measure.decimals(lo, hi, 0.0, margin, -margin) if math.isfinite(lo) else 2
-    text = measure.difference(value, places).removesuffix(measure.difference_unit).strip()
+    text = measure.bare(value, places)
     return f"{text} {measure.interval(lo, hi, places)}" if math.isfinite(lo) else f"{text}, no interval"
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 
 from harness.report import transfer
 from harness.report.forgetting import HEADS
-from harness.report.layout import NONE, Cell, Column, Line, Table, number, table
+from harness.report.layout import Cell, Column, Line, Table, estimate, number, table
 from harness.report.view import View, short
 from harness.verdict.format import Measure
 from harness.verdict.judgement import SMALLEST_N
-from harness.verdict.numbers import Floats, differences, mean_of, means_by
+from harness.verdict.numbers import NAN, Floats, differences, mean_of, means_by
 
 ACCURACY = Measure("accuracy", "maximize", "fraction")
 """Forgetting is lost accuracy, whatever the suite compares."""
@@ -71,14 +71,8 @@ def _units(values: pd.Series, shared: int | None) -> Floats:
 def _estimate(values: Floats) -> Cell:
     """`43.3 [38.1, 48.5]`; without an interval below 3 values."""
     found = mean_of(values)
-    if not len(values):
-        return Cell(NONE)
-    if len(values) < SMALLEST_N:
-        return number(ACCURACY.difference(found.mean, 2).removesuffix(" pp"), found.mean)
-    lo, hi = found.interval()
-    places = ACCURACY.decimals(lo, hi, 0.0)
-    text = ACCURACY.difference(found.mean, places).removesuffix(" pp")
-    return Cell(f"{text} {ACCURACY.interval(lo, hi, places)}", found.mean)
+    lo, hi = found.interval() if len(values) >= SMALLEST_N else (NAN, NAN)
+    return estimate(ACCURACY, found.mean, lo, hi, 0.0)
 
 
 def _caption(view: View, problem: str) -> str:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from harness.verdict.format import Measure
 
 NONE = "–"
 """What stands in a cell that has no value."""
@@ -68,6 +73,41 @@ def number(text: str, value: float | None) -> Cell:
     if value is None or not math.isfinite(value):
         return Cell(NONE)
     return Cell(text, float(value))
+
+
+def headed(label: str, unit: str) -> str:
+    """`Difference, pp`: a column's head with the unit of its numbers, if they have one."""
+    return f"{label}, {unit}" if unit else label
+
+
+def as_float(value: object) -> float:
+    """The number in a cell of a frame; nan where it is missing."""
+    return math.nan if pd.isna(value) else float(value)  # type: ignore[arg-type]
+
+
+def estimate(measure: Measure, middle: float, lo: float, hi: float, *marks: float, places: int = 2) -> Cell:
+    """`97.12 [96.90, 97.34]`, bare; without an interval where there is none, a dash where there is no value.
+
+    Args:
+        marks: numbers that an end of the interval must not be written like, unless it is one (0, the margin).
+        places: decimals of a number without an interval.
+    """
+    if not math.isfinite(middle):
+        return Cell(NONE)
+    if not math.isfinite(lo):
+        return Cell(measure.bare(middle, places), middle)
+    decimals = measure.decimals(lo, hi, *marks)
+    return Cell(f"{measure.bare(middle, decimals)} {measure.interval(lo, hi, decimals)}", middle)
+
+
+def mean_with_interval(measure: Measure, row: Mapping[str, Any]) -> Cell:
+    """The mean in a row of the table `summary`, as `estimate` writes it."""
+    return estimate(measure, *(as_float(row[name]) for name in ("mean", "lo", "hi")), places=measure.places)
+
+
+def interval(measure: Measure, lo: float, hi: float, places: int) -> Cell:
+    """`[0.73, 1.81]`, or a dash."""
+    return Cell(measure.interval(lo, hi, places), lo) if math.isfinite(lo) else Cell(NONE)
 
 
 def seconds(value: float) -> Cell:

@@ -125,8 +125,7 @@ def over_frame(view: View, one: Series) -> pd.DataFrame:
             same = {"axis": one.axis, "problem": problem, "setting": view.main_setting, "arm": row["arm"]}
             rows.append({**same, **place_of, **numbers, "n": int(row["n"]), "unit": view.measure.value_unit})
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    places = {arm: at for at, arm in enumerate(view.arms)}
-    return frame.sort_values(["arm", "x"], key=lambda c: c.map(places) if c.name == "arm" else c)
+    return frame.sort_values(["arm", "x"], key=lambda c: c.map(view.order) if c.name == "arm" else c)
 
 
 def _number(view: View, axis: str, problem: str, value: Any) -> float | None:

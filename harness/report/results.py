@@ -10,7 +10,20 @@ from harness.report import transfer, wording
 from harness.report.counted import interval
 from harness.report.forest import GROUPS
 from harness.report.forest import comparisons as comparisons_of
-from harness.report.layout import NONE, Cell, Column, Line, Table, number, seconds, table
+from harness.report.layout import (
+    NONE,
+    Cell,
+    Column,
+    Line,
+    Table,
+    as_float,
+    headed,
+    mean_with_interval,
+    number,
+    seconds,
+    table,
+)
+from harness.report.layout import interval as interval_cell
 from harness.report.view import View
 from harness.verdict.format import Measure, p_value, percent
 from harness.verdict.words import roughly
@@ -20,13 +33,12 @@ def summary(view: View) -> Table:
     """One row per problem, arm and setting."""
     measure, train = view.measure, train_seconds(view)
     arrow = "" if view.suite.compare.replicates < 2 else " ↑" if measure.sign > 0 else " ↓"
-    unit = f", {measure.value_unit}" if measure.value_unit else ""
     columns = [
         *view.problem_column(),
         Column("Arm"),
         Column("Setting"),
         Column("Runs ok"),
-        Column(f"Mean test {measure.words}{unit}{arrow}", True),
+        Column(f"{headed(f'Mean test {measure.words}', measure.value_unit)}{arrow}", True),
         Column("95 % interval", True),
         Column("Median", True),
         Column("SD", True),
@@ -59,16 +71,15 @@ def others(view: View) -> Table | None:
     for measure in measures:
         for row in _summary_rows(view, measure):
             key = (str(row["problem"]), str(row["arm"]), str(row["setting"]))
-            cells.setdefault(key, {})[measure.name] = _with_interval(row, measure)
+            cells.setdefault(key, {})[measure.name] = mean_with_interval(measure, row)
     if not cells:
         return None
     arrows = {1: " ↑", -1: " ↓"} if view.suite.compare.replicates > 1 else {1: "", -1: ""}
-    units = [f", {measure.value_unit}" if measure.value_unit else "" for measure in measures]
     columns = [
         *view.problem_column(),
         Column("Arm"),
         Column("Setting"),
-        *(Column(f"{_title(m.words)}{unit}{arrows[m.sign]}", True) for m, unit in zip(measures, units, strict=True)),
+        *(Column(f"{headed(_title(m.words), m.value_unit)}{arrows[m.sign]}", True) for m in measures),
     ]
     rows: list[Line] = []
     for (problem, arm, setting), found in cells.items():
@@ -86,16 +97,6 @@ def _title(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
-def _with_interval(row: pd.Series, measure: Measure) -> Cell:
-    """`97.12 [96.90, 97.34]`; a dash where a failed run has no value."""
-    mean, lo, hi = float(row["mean"]), float(row["lo"]), float(row["hi"])
-    if not math.isfinite(mean):
-        return Cell(NONE)
-    places = measure.decimals(lo, hi) if math.isfinite(lo) else _places(measure)
-    text = measure.value(mean, places).removesuffix(measure.value_unit).strip()
-    return Cell(f"{text} {measure.interval(lo, hi, places)}" if math.isfinite(lo) else text, mean)
-
-
 def _beyond(view: View, measure: Measure) -> str:
     """A word on intervals that reach where a share cannot be; empty where none does."""
     rows = _summary_rows(view, measure)
@@ -107,35 +108,29 @@ def _beyond(view: View, measure: Measure) -> str:
 def _summary_rows(view: View, measure: Measure) -> list[pd.Series]:
     frame = view.table("summary", "problem", "arm", "setting", "metric")
     frame = frame[frame["metric"] == measure.name]
-    places = {arm: at for at, arm in enumerate(view.arms)}
     settings = {setting: at for at, setting in enumerate(view.settings(frame))}
     problems = {problem: at for at, problem in enumerate(view.problems)}
     rows = [row for _, row in frame.iterrows()]
-    return sorted(rows, key=lambda row: (problems[row["problem"]], settings[row["setting"]], places[row["arm"]]))
+    return sorted(rows, key=lambda row: (problems[row["problem"]], settings[row["setting"]], view.order[row["arm"]]))
 
 
 def _numbers(row: pd.Series, measure: Measure) -> list[Cell]:
     mean, lo, hi = float(row["mean"]), float(row["lo"]), float(row["hi"])
-    places = measure.decimals(lo, hi) if math.isfinite(lo) else _places(measure)
+    places = measure.decimals(lo, hi) if math.isfinite(lo) else measure.places
     failed = int(row["n"]) - int(row["n_ok"])
 
     def plain(value: float) -> str:
-        return measure.value(value, places).removesuffix(measure.value_unit).strip()
+        return measure.bare(value, places)
 
     text = plain(mean) + (f" ({plain(float(row['mean_ok']))})" if failed and row["n_ok"] else "")
-    interval = Cell(measure.interval(lo, hi, places), lo) if math.isfinite(lo) else Cell(NONE)
     return [
         Cell(f"{int(row['n_ok'])}/{int(row['n'])}", float(row["n_ok"])),
         number(text, mean),
-        interval,
+        interval_cell(measure, lo, hi, places),
         number(plain(float(row["median"])), float(row["median"])),
         number(plain(float(row["sd"])), float(row["sd"])),
         Cell(str(failed), float(failed)),
     ]
-
-
-def _places(measure: Measure) -> int:
-    return 2 if measure.unit == "fraction" else 4
 
 
 def train_seconds(view: View) -> dict[tuple[str, str, str], float]:
@@ -149,49 +144,46 @@ def train_seconds(view: View) -> dict[tuple[str, str, str], float]:
 
 def differences(view: View) -> Table:
     """One row per comparison, the declared ones first."""
-    measure, margin = view.measure, view.suite.compare.margin or 0.0
-    unit = f", {measure.difference_unit}" if measure.difference_unit else ""
     columns = [
         *view.problem_column(),
         Column("Arm"),
         Column("Against"),
         Column("Setting"),
         Column("n", True),
-        Column(f"Difference{unit}", True),
+        Column(headed("Difference", view.measure.difference_unit), True),
         Column("Interval", True),
         Column("Level", True),
         Column("Won"),
         Column("Verdict"),
     ]
-    rows: list[Line] = []
-    for row in ordered_comparisons(view):
-        delta, lo, hi = (float(row[name]) for name in ("delta", "lo", "hi"))
-        places = measure.decimals(lo, hi, 0.0, margin, -margin) if math.isfinite(lo) else 2
-        text = measure.difference(delta, places).removesuffix(measure.difference_unit).strip()
-        setting = str(row["setting"]) if row["primary"] else f"{row['setting']}, exploratory"
-        rows.append(
-            (
-                str(row["arm"]),
-                [
-                    *view.problem_cell(str(row["problem"])),
-                    view.arm_cell(str(row["arm"])),
-                    str(row["baseline"]),
-                    setting,
-                    Cell(str(int(row["n"])), float(row["n"])),
-                    number(text, delta),
-                    Cell(measure.interval(lo, hi, places), lo) if math.isfinite(lo) else Cell(NONE),
-                    number(percent(float(row["level"])), lo if math.isnan(lo) else float(row["level"])),
-                    wins(row),
-                    Cell(wording.verdict(str(row["verdict"])), tone=wording.tone(str(row["verdict"]))),
-                ],
-            )
-        )
     return table(
         "Mean of the paired differences, positive where the arm is better. Levels of declared rows are adjusted for "
         "their number; exploratory rows are not adjusted.",
         columns,
-        rows,
+        [_difference(view, row) for row in ordered_comparisons(view)],
     )
+
+
+def _difference(view: View, row: pd.Series) -> Line:
+    measure, margin = view.measure, view.suite.compare.margin or 0.0
+    delta, lo, hi = (float(row[name]) for name in ("delta", "lo", "hi"))
+    places = measure.decimals(lo, hi, 0.0, margin, -margin) if math.isfinite(lo) else 2
+    cells = [
+        *_pair(view, row),
+        Cell(str(int(row["n"])), float(row["n"])),
+        number(measure.bare(delta, places), delta),
+        interval_cell(measure, lo, hi, places),
+        number(percent(float(row["level"])), lo if math.isnan(lo) else float(row["level"])),
+        wins(row),
+        Cell(wording.verdict(str(row["verdict"])), tone=wording.tone(str(row["verdict"]))),
+    ]
+    return str(row["arm"]), cells
+
+
+def _pair(view: View, row: pd.Series) -> list[Cell | str]:
+    """What a comparison is of: problem, both arms and their setting."""
+    setting = str(row["setting"]) if row["primary"] else f"{row['setting']}, exploratory"
+    return [*view.problem_cell(str(row["problem"])), view.arm_cell(str(row["arm"])), str(row["baseline"]), setting]
 
 
 def ordered_comparisons(view: View) -> list[pd.Series]:
@@ -227,43 +219,33 @@ def robustness(view: View) -> Table:
         Column("Detectable, 80 % power", True),
         Column(f"More {unit}s for the margin", True),
     ]
-    rows: list[Line] = []
-    for row in ordered_comparisons(view):
-        holds = f"{int(row['agree'])} of {int(row['analyses'])} analyses" if row["analyses"] else NONE
-        rows.append(
-            (
-                str(row["arm"]),
-                [
-                    *view.problem_cell(str(row["problem"])),
-                    view.arm_cell(str(row["arm"])),
-                    str(row["baseline"]),
-                    str(row["setting"]) if row["primary"] else f"{row['setting']}, exploratory",
-                    holds,
-                    *(_p(row[name]) for name in ("p_t", "p_holm")),
-                    _sign_flip(row),
-                    _p(row["p_tost"]),
-                    _win_share(row),
-                    number(f"{float(row['p_superior']):.2f}", _float(row["p_superior"])),
-                    number(view.measure.roughly(_float(row["mde80"])), _float(row["mde80"])),
-                    _more(row),
-                ],
-            )
-        )
     return table(
         "“Holds in k of m” counts analyses that end in the same word: Welch's test, sign flips (where their floor "
         f"allows it), the median difference, each {unit} left out, failed replicates left out. The verdict follows "
         "the interval alone. The floor is the smallest p that so few replicates can reach.",
         columns,
-        rows,
+        [_analyses(view, row) for row in ordered_comparisons(view)],
     )
 
 
-def _float(value: object) -> float:
-    return math.nan if pd.isna(value) else float(value)  # type: ignore[arg-type]
+def _analyses(view: View, row: pd.Series) -> Line:
+    superior, detectable = as_float(row["p_superior"]), as_float(row["mde80"])
+    cells = [
+        *_pair(view, row),
+        f"{int(row['agree'])} of {int(row['analyses'])} analyses" if row["analyses"] else NONE,
+        *(_p(row[name]) for name in ("p_t", "p_holm")),
+        _sign_flip(row),
+        _p(row["p_tost"]),
+        _win_share(row),
+        number(f"{superior:.2f}", superior),
+        number(view.measure.roughly(detectable), detectable),
+        _more(row),
+    ]
+    return str(row["arm"]), cells
 
 
 def _p(value: object) -> Cell:
-    return number(p_value(_float(value)).removeprefix("p = ").removeprefix("p "), _float(value))
+    return number(p_value(as_float(value)).removeprefix("p = ").removeprefix("p "), as_float(value))
 
 
 def _sign_flip(row: pd.Series) -> Cell:

@@ -25,7 +25,7 @@ from harness.report.plotting import (
     tagged,
 )
 from harness.report.scale import scale_of, stretched
-from harness.report.tuning import crosses, places, trials_of, without_value
+from harness.report.tuning import crosses, trials_of, without_value
 from harness.report.view import View, short
 from harness.verdict.format import count
 
@@ -116,7 +116,7 @@ def sensitivity_frame(view: View, problem: str) -> pd.DataFrame:
         value=shown,
         unit=view.measure.value_unit,
         log=data["log"].fillna(False).astype(bool),
-        place=data["arm"].map(places(view)),
+        place=data["arm"].map(view.order),
         column=data["name"].map(order),
     )
     data["x"] = pd.to_numeric(data["x"]).where(pd.Series([value is None for value in text], index=data.index))

@@ -34,8 +34,7 @@ def runs_of(view: View, problem: str, setting: str) -> pd.DataFrame:
     values = view.finals(problem, setting)[["arm", "replicate", "value", "counted"]]
     made = runs.reindex(columns=list(_RUN)).merge(clocks.drop_duplicates("run_id"), on="run_id", how="left")
     made = made.astype({"replicate": "int64"}).merge(values, on=["arm", "replicate"], how="left")
-    places = {arm: at for at, arm in enumerate(view.arms)}
-    made = made.assign(checkpoint=made["replicate"] % (checkpoints(view) or 1), place=made["arm"].map(places))
+    made = made.assign(checkpoint=made["replicate"] % (checkpoints(view) or 1), place=made["arm"].map(view.order))
     return made.sort_values(["place", "replicate"]).drop(columns="place").reset_index(drop=True)
 
 

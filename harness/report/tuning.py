@@ -39,13 +39,8 @@ def trials_of(view: View, problem: str) -> pd.DataFrame:
     data = trials[["study_id", "trial", "state", "value"]].merge(studies, on="study_id")
     # A study without a complete trial has no best one, and comparing with it gives neither true nor false.
     chosen = (data["trial"] == data["best_trial"]).fillna(False).astype(bool)
-    data = data.assign(chosen=chosen, place=data["arm"].map(places(view)))
+    data = data.assign(chosen=chosen, place=data["arm"].map(view.order))
     return data.sort_values(["place", "replicate", "trial"]).reset_index(drop=True)
-
-
-def places(view: View) -> dict[str, int]:
-    """The arms by their place in the suite."""
-    return {arm: at for at, arm in enumerate(view.arms)}
 
 
 def history(view: View, problem: str) -> Chart | None:

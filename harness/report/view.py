@@ -77,6 +77,11 @@ class View:
         """Their names, as the suite orders them."""
         return tuple(self.suite.arms)
 
+    @cached_property
+    def order(self) -> Mapping[str, int]:
+        """The place of each arm in the suite."""
+        return {arm: at for at, arm in enumerate(self.arms)}
+
     @property
     def baseline(self) -> str:
         """The arm that the others are compared with."""
@@ -146,8 +151,7 @@ class View:
         """Final runs of one problem and setting, in the order of arms and replicates."""
         rows = self.findings.finals
         rows = rows[(rows["problem"] == problem) & (rows["setting"] == setting)]
-        place = {arm: at for at, arm in enumerate(self.arms)}
-        return rows.assign(_arm=rows["arm"].map(place)).sort_values(["_arm", "replicate"]).drop(columns="_arm")
+        return rows.assign(_arm=rows["arm"].map(self.order)).sort_values(["_arm", "replicate"]).drop(columns="_arm")
 
     @cached_property
     def codes(self) -> frozenset[str]:
