@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.report import prose
+from harness.report import scope
 from harness.report.layout import Table
 from harness.report.sections import Section, answers, banner
 from harness.report.view import View
@@ -27,7 +27,7 @@ def text(view: View, made: Iterable[Section]) -> str:
             "## Exploratory comparisons",
             _bullets(f"**{escape(a.word)}**: {escape(a.sentence)}" for a in explored),
         ]
-    blocks += ["## Scope", _bullets(f"{escape(term)}: {escape(said)}" for term, said in prose.scope(view))]
+    blocks += ["## Scope", _bullets(f"{escape(term)}: {escape(said)}" for term, said in scope.scope(view))]
     blocks += ["## Remarks", _remarks(view)]
     for section in made:
         blocks += _section(section)

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.errors import ResultsError
-from harness.report import latex, markdown, prose
+from harness.report import latex, markdown, scope
 from harness.report.chart import Chart
 from harness.report.findings import Findings
 from harness.report.plotting import swatch
@@ -83,7 +83,7 @@ def page(view: View, made: list[Section]) -> str:
         banner=banner(view),
         answers=answers(view, primary=True),
         explored=answers(view, primary=False),
-        scope=prose.scope(view),
+        scope=scope.scope(view),
         sections=made,
         svg={chart.name: Markup(chart.svg) for chart in _charts(made)},
         marks={arm: swatch(style) for arm, style in view.styles.items()},

@@ -12,8 +12,8 @@ from harness.report import (
     details,
     finetuning,
     labels,
+    methods,
     mistakes,
-    prose,
     residuals,
     results,
     transfer,
@@ -31,7 +31,7 @@ from harness.report.sensitivity import sensitivity
 from harness.report.tuning import history
 from harness.report.values import slopes, values
 from harness.report.view import View
-from harness.verdict.format import count
+from harness.verdict.format import count, listed
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,20 @@ def _detail(view: View) -> list[Section]:
     tables = _tables(one(view, problem) for problem in view.problems for one in listed)
     if not charts and not tables:
         return []
-    return [Section("detail", "Detail per problem", prose.detail(view), charts, tables)]
+    return [Section("detail", "Detail per problem", detail_lead(view), charts, tables)]
+
+
+def detail_lead(view: View) -> str:
+    """Whose mistakes are shown, and why."""
+    chosen = {problem: view.detail_arm(problem) for problem in view.problems}
+    same = len(set(chosen.values())) == 1
+    arms = next(iter(chosen.values())) if same else listed([f"{arm} on {problem}" for problem, arm in chosen.items()])
+    why = (
+        "as the suite asks"
+        if view.suite.report.arm is not None
+        else f"the best{' of its problem' if len(view.problems) > 1 else ''} by mean test {view.measure.words}"
+    )
+    return f"Shown of one arm: {arms}, {why}. The final runs are those of the main setting ({view.main_setting})."
 
 
 def _cost(view: View) -> Section:
@@ -208,4 +221,4 @@ def _provenance(view: View) -> Section:
 
 
 def _methods(view: View) -> Section:
-    return Section("methods", "Methods", prose.methods(view), links=tuple(prose.references(view)))
+    return Section("methods", "Methods", methods.methods(view), links=tuple(methods.references(view)))

@@ -18,9 +18,10 @@ from matplotlib.collections import PathCollection
 
 from harness import details
 from harness.registry.catalog import Origin, PartInfo
-from harness.report import confusion, mistakes, prose, residuals, results, roc, write
+from harness.report import confusion, methods, mistakes, residuals, results, roc, write
 from harness.report.plotting import look
-from harness.report.sections import sections
+from harness.report.scope import scope as scope_of
+from harness.report.sections import detail_lead, sections
 from harness.report.view import View
 from harness.suite import Report
 from harness.suite.origin import SuiteSource
@@ -91,10 +92,10 @@ def drawn(draw, frame, view):
 
 def test_the_arm_with_the_best_mean_is_shown_unless_the_suite_asks_for_another(view: View) -> None:
     assert view.detail_arm(PROBLEM) == "adam"
-    assert prose.detail(view).startswith("Shown of one arm: adam, the best by mean test accuracy.")
+    assert detail_lead(view).startswith("Shown of one arm: adam, the best by mean test accuracy.")
     asked = View(findings(asked="sgd"))
     assert asked.detail_arm(PROBLEM) == "sgd"
-    assert prose.detail(asked).startswith("Shown of one arm: sgd, as the suite asks.")
+    assert detail_lead(asked).startswith("Shown of one arm: sgd, as the suite asks.")
 
 
 def test_an_arm_of_which_nothing_was_kept_is_not_chosen(view: View) -> None:
@@ -320,11 +321,11 @@ def test_a_mistake_is_never_said_to_be_certain() -> None:
 
 
 def test_saliency_cites_its_source_and_curves_theirs(view: View) -> None:
-    cited = " ".join(text for text, _ in prose.references(view))
+    cited = " ".join(text for text, _ in methods.references(view))
     assert "Simonyan" in cited
     assert "Fawcett" in cited
     plain = synthetic.findings(arms=ARMS, trials=0, untuned=False)
-    assert "Simonyan" not in " ".join(text for text, _ in prose.references(View(plain)))
+    assert "Simonyan" not in " ".join(text for text, _ in methods.references(View(plain)))
 
 
 # Values
@@ -404,7 +405,7 @@ def test_further_metrics_have_a_table_of_their_own() -> None:
     assert table is not None
     assert [column.label for column in table.columns] == ["Arm", "Setting", "Loss, nats ↓"]
     assert [row.cells[2].text for row in table.rows] == ["0.310 [0.294, 0.326]", "–"]
-    scope = dict(prose.scope(View(dataclasses.replace(made, suite=suite))))
+    scope = dict(scope_of(View(dataclasses.replace(made, suite=suite))))
     assert scope["Also measured"] == "loss"
 
 

@@ -29,8 +29,9 @@ from harness.report import (
     forgetting,
     markdown,
     memory,
+    methods,
     over,
-    prose,
+    starts,
     transfer,
     tuning,
     values,
@@ -41,6 +42,7 @@ from harness.report.forgotten import forgotten
 from harness.report.inclusion import inclusion
 from harness.report.layout import Table
 from harness.report.plotting import MUTED, PAPER, look
+from harness.report.scope import scope as scope_of
 from harness.report.sections import sections
 from harness.report.view import View
 from harness.sizes import Shared
@@ -89,7 +91,7 @@ def test_a_suite_without_source_has_no_section_on_fine_tuning(undrawn: None) -> 
     plain = View(synthetic.findings(arms=("sgd", "adam"), trials=0, replicates=3, epochs=1))
     slugs = {section.slug for section in sections(plain)}
     assert not {"finetuning", "forgetting"} & slugs
-    assert prose.finetuned(plain) == []
+    assert starts.finetuned(plain) == []
 
 
 def test_figures_whose_columns_are_empty_are_left_out(undrawn: None) -> None:
@@ -197,7 +199,7 @@ def test_an_arm_without_meaning_stands_with_its_reason_and_is_no_failure(view: V
     assert column(table, "Note")[:-1] == [""] * 6
     listed = details.failures(view)
     assert listed is None or finetuned.SENSELESS not in column(listed, "Arm")
-    assert "5 not applicable" in dict(prose.scope(view))["Runs"]
+    assert "5 not applicable" in dict(scope_of(view))["Runs"]
 
 
 def test_figures_leave_an_arm_without_meaning_out_or_say_so(view: View) -> None:
@@ -506,7 +508,7 @@ def test_the_caption_of_curves_names_the_phases(view: View, undrawn: None) -> No
 )
 def test_scope_names_pair_checkpoints_and_validation(replicates: int, checkpoints: int, says: str) -> None:
     made = View(finetuned.findings(arms=FEW, replicates=replicates, checkpoints=checkpoints, trials=0))
-    scope = dict(prose.scope(made))
+    scope = dict(scope_of(made))
     assert scope["Pair"] == "mnist (classes [0, 1, 2, 3, 4]) → mnist (classes [5, 6, 7, 8, 9])"
     assert scope["Checkpoints"] == says
     assert scope["Validated on"] == (
@@ -542,7 +544,7 @@ def within() -> View:
 
 
 def test_scope_says_which_labels_validate(within: View) -> None:
-    scope = dict(prose.scope(within))
+    scope = dict(scope_of(within))
     assert scope["Validated on"].startswith(
         "20 % of the labels (2 of 10 a class) validate in tuning runs, which train on"
     )
@@ -550,9 +552,9 @@ def test_scope_says_which_labels_validate(within: View) -> None:
 
 
 def test_scope_says_where_tuning_and_final_runs_share_labels(view: View) -> None:
-    assert "Label blocks" not in dict(prose.scope(view))
+    assert "Label blocks" not in dict(scope_of(view))
     shared = [Shared("few", 10, 8, 4, within=False), Shared("every", "all", 8, 4, within=False)]
-    said = dict(prose.scope(View(dataclasses.replace(view.findings, shared=shared))))["Label blocks"]
+    said = dict(scope_of(View(dataclasses.replace(view.findings, shared=shared))))["Label blocks"]
     assert said == "; ".join(map(str, shared))
 
 
@@ -593,21 +595,21 @@ def test_without_validation_no_optimism_is_claimed(within: View, undrawn: None) 
 
 
 def test_methods_say_that_the_chosen_setting_was_trained_on_all_labels(within: View, view: View) -> None:
-    assert "trained again with fresh seeds, on all labels of its subset" in prose.methods(within)
-    assert "on all labels" not in prose.methods(view)
+    assert "trained again with fresh seeds, on all labels of its subset" in methods.methods(within)
+    assert "on all labels" not in methods.methods(view)
 
 
 def test_published_weights_are_named_as_what_runs_start_from() -> None:
     found = finetuned.findings(arms=FEW, budgets=ONE, checkpoints=1, trials=0)
     suite = dataclasses.replace(found.suite, source=SuiteSource(1, weights="IMAGENET1K_V1"))
-    assert dict(prose.scope(View(dataclasses.replace(found, suite=suite))))["Pair"] == (
+    assert dict(scope_of(View(dataclasses.replace(found, suite=suite))))["Pair"] == (
         "published weights IMAGENET1K_V1 → mnist"
     )
 
 
 def test_missing_controls_stand_in_the_scope() -> None:
     made = View(finetuned.findings(arms=("full", "lora"), budgets=ONE, trials=0, controls=False))
-    said = dict(prose.scope(made))["Controls"]
+    said = dict(scope_of(made))["Controls"]
     assert said == "No arm is the control scratch or linear_probe (controls = false)"
 
 
@@ -716,7 +718,7 @@ def test_the_scope_says_how_sources_were_trained_and_what_they_reached() -> None
     scores = pd.DataFrame({"run_id": ["s0", "s1"], "split": "test", "metric": "accuracy", "value": [0.98, 0.9735]})
     tables = {**found.tables, "runs": pd.concat([found.tables["runs"], runs]), "evaluations": scores}
     made = dataclasses.replace(found, suite=dataclasses.replace(found.suite, settings=settings), tables=tables)
-    said = dict(prose.scope(View(made)))["Source runs"]
+    said = dict(scope_of(View(made)))["Source runs"]
     assert said == "epochs 2, batch size 64, optimizer momentum (lr 0.05); test accuracy 97.35 to 98.00 %"
 
 

@@ -16,7 +16,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from harness.report import prose, results, write
+from harness.report import methods, results, write
+from harness.report.scope import scope as scope_of
 from harness.report.view import View
 from harness.tables import frame
 
@@ -406,7 +407,7 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
 
 def said(view: View) -> dict[str, str]:
     """The scope box by its terms."""
-    return dict(prose.scope(view))
+    return dict(scope_of(view))
 
 
 def asked(*, tuning: dict[str, object] | None = None, **options: object) -> View:
@@ -481,29 +482,29 @@ def test_a_unit_of_n_has_a_study_only_when_tuned() -> None:
 )
 def test_methods_name_the_sampler_and_its_source(sampler: str, how: str, source: str) -> None:
     view = asked(tuning={"sampler": sampler})
-    assert f"6 trials, proposed by {how} (Optuna)" in prose.methods(view)
-    cited = " ".join(text for text, _ in prose.references(view))
+    assert f"6 trials, proposed by {how} (Optuna)" in methods.methods(view)
+    cited = " ".join(text for text, _ in methods.references(view))
     assert source in cited
     assert sum(name in cited for name in ("Bergstra", "Bousquet", "Watanabe", "Snoek")) == 1
 
 
 def test_without_tuning_no_source_on_tuning_is_cited() -> None:
     view = asked(trials=0, untuned=False)
-    assert "Nothing was tuned: every arm ran as the suite gives it" in prose.methods(view)
-    cited = " ".join(text for text, _ in prose.references(view))
+    assert "Nothing was tuned: every arm ran as the suite gives it" in methods.methods(view)
+    cited = " ".join(text for text, _ in methods.references(view))
     assert not re.search("Optuna|Optimizer|optimizers", cited)
 
 
 def test_papers_on_optimizers_are_cited_when_optimizers_are_compared() -> None:
     view = asked()
-    assert "Choi" in " ".join(text for text, _ in prose.references(view))
+    assert "Choi" in " ".join(text for text, _ in methods.references(view))
     for setting in view.suite.settings:
         setting.values["optimizer"] = {"use": "adam", "lr": 0.01}
-    assert "Choi" not in " ".join(text for text, _ in prose.references(view))
+    assert "Choi" not in " ".join(text for text, _ in methods.references(view))
 
 
 def test_one_arm_is_not_called_paired() -> None:
-    assert "paired" not in prose.methods(asked(arms=("sgd",), trials=0, untuned=False))
+    assert "paired" not in methods.methods(asked(arms=("sgd",), trials=0, untuned=False))
 
 
 def test_estimated_numbers_of_replicates_are_rounded() -> None:
