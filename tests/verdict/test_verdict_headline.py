@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.verdict import Context, headline, winner
-from harness.verdict.headline import rivals
+from harness.verdict.answer import rivals
 
 SMALL = (0.001, -0.001, 0.001, 0.002, 0.0)
 ZIGZAG = (0.001, -0.002, 0.003, -0.001, 0.0015)
