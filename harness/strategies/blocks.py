@@ -1,51 +1,25 @@
 """Blocks of any network by order of execution: how deep each parameter lies, and which layer is the head.
 
-One forward pass of one example in evaluation mode tells; it draws no random number and leaves no trace in the model.
+One forward pass of one example tells: see `trace`.
 """
 
 from __future__ import annotations
 
 import bisect
-import contextlib
 import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.overrides import TorchFunctionMode
 
 from harness.errors import PluginError
+from harness.strategies.trace import Trace, owns_parameters, trace
 
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
-
-
-@dataclass
-class Trace:
-    """What one forward pass showed, by module name."""
-
-    calls: int = 0
-    of_module: Counter[str] = field(default_factory=Counter)
-    """How often each module was called."""
-    drawn: bool = False
-    """Whether an operation took random numbers, from torch's generators or one of the model's own."""
-    first: dict[str, int] = field(default_factory=dict)
-    """When the module was first called, as a count of calls."""
-    last: dict[str, int] = field(default_factory=dict)
-    """When it was last called."""
-    widths: dict[str, int] = field(default_factory=dict)
-    """Size of the second axis of what it returned, where that was one tensor."""
-    used: set[int] = field(default_factory=set)
-    """Identities of the tensors that any operation read."""
-    followed: list[tuple[str, str]] = field(default_factory=list)
-    """Layers whose output went into a batch or instance normalisation as it was, each with the name of that."""
-    latest: tuple[str, torch.Tensor] | None = None
-    """The layer that returned last, and what."""
 
 
 @dataclass(frozen=True)
@@ -82,44 +56,6 @@ class BlockMap:
     def last_block(self, path: str) -> int:
         """The last block in which the module of that name, or anything inside it, has a part."""
         return next(self.reach[name] for name in _upwards(path) if name in self.reach)
-
-
-def trace(model: nn.Module, example: torch.Tensor) -> Trace:
-    """Run inputs (1, ...) through the model and note the order of calls.
-
-    Raises:
-        PluginError: it returns something else than a tensor, or other outputs each time.
-    """
-    found, name = Trace(), type(model).__name__
-    with contextlib.ExitStack() as still:
-        devices = [example.device] if example.device.type == "cuda" else []
-        still.enter_context(torch.random.fork_rng(devices=devices))
-        still.enter_context(_evaluating(model))
-        still.enter_context(torch.no_grad())
-        before = torch.get_rng_state()
-        outputs = _watched(model, example, found)
-        if not isinstance(outputs, torch.Tensor):
-            what = type(outputs).__name__
-            raise PluginError(f"{name} must return one tensor of outputs in evaluation mode, got {what}")
-        found.drawn |= not torch.equal(before, torch.get_rng_state())
-        if found.drawn and not torch.allclose(outputs, model(example), rtol=1e-5, atol=1e-6, equal_nan=True):
-            raise PluginError(
-                f"{name} draws random numbers in evaluation mode: two passes over one example give other outputs; draw "
-                "only where self.training is true"
-            )
-    return found
-
-
-def _watched(model: nn.Module, example: torch.Tensor, found: Trace) -> Any:
-    """What the model returns, every call on the way noted."""
-    with contextlib.ExitStack() as stack:
-        for name, module in model.named_modules():
-            stack.callback(module.register_forward_pre_hook(partial(_note_call, found, name)).remove)
-            stack.callback(module.register_forward_hook(partial(_note_width, found, name)).remove)
-        stack.enter_context(_Reading(found))
-        outputs = model(example)
-    found.latest = None
-    return outputs
 
 
 def map_blocks(
@@ -183,63 +119,12 @@ def own_parameters(model: nn.Module, head: str) -> Iterator[tuple[str, nn.Module
                 yield path, module, attr, tensor
 
 
-def _note_call(found: Trace, name: str, module: nn.Module, inputs: Any) -> None:
-    found.first.setdefault(name, found.calls)
-    found.last[name] = found.calls
-    found.of_module[name] += 1
-    found.calls += 1
-    if isinstance(module, _NormBase) and found.latest is not None and inputs and inputs[0] is found.latest[1]:
-        found.followed.append((found.latest[0], name))
-
-
-def _note_width(found: Trace, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
-    if isinstance(output, torch.Tensor) and output.dim() >= 2:
-        found.widths[name] = output.shape[1]
-    if _owns_parameters(module) and isinstance(output, torch.Tensor):
-        found.latest = (name, output)
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, then each module's own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-class _Reading(TorchFunctionMode):
-    """Notes the identity of every tensor that is an argument of an operation, and whether a generator is one."""
-
-    def __init__(self, found: Trace) -> None:
-        super().__init__()
-        self.found = found
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        self._note([*args, *(kwargs or {}).values()])
-        return func(*args, **(kwargs or {}))
-
-    def _note(self, values: Iterable[Any]) -> None:
-        for value in values:
-            if isinstance(value, torch.Tensor):
-                self.found.used.add(id(value))
-            elif isinstance(value, torch.Generator):
-                self.found.drawn = True
-            elif isinstance(value, list | tuple):
-                self._note(value)
-
-
 def _find_head(model: nn.Module, seen: Trace, named: str | None) -> str:
     if named is not None:
         if named not in dict(model.named_modules()):
             raise PluginError(f"{type(model).__name__} has no module '{named}', which its part names as head")
         return named
-    owners = {_called(path, seen.first) for path, module in model.named_modules() if _owns_parameters(module)}
+    owners = {_called(path, seen.first) for path, module in model.named_modules() if owns_parameters(module)}
     if not owners:
         raise PluginError(f"{type(model).__name__} has no parameters, so there is nothing to train")
     last = max(owners, key=seen.last.__getitem__)
@@ -317,10 +202,6 @@ def _original(path: str, attr: str) -> str:
     """Name of the parameter, or of the one that it is a parametrization of."""
     owner, found, rest = path.partition("parametrizations.")
     return _dotted(owner.rstrip("."), rest.partition(".")[0]) if found else _dotted(path, attr)
-
-
-def _owns_parameters(module: nn.Module) -> bool:
-    return any(True for _ in module.parameters(recurse=False))
 
 
 def _is_norm(model: nn.Module, name: str) -> bool:

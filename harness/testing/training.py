@@ -14,6 +14,7 @@ from torch import nn
 
 from harness.hookspecs import Model, Optimizer, Schedule
 from harness.strategies import blocks
+from harness.strategies.trace import trace
 from harness.testing.case import Case, NonConforming, Options
 from harness.testing.publishing import check_weights
 from harness.train.step import needs_closure
@@ -93,7 +94,7 @@ def _check_head(case: Case, model: nn.Module, inputs: torch.Tensor, outputs: int
     assert isinstance(case.part, Model)
     rule = "the head is named by the part, or is the last layer with parameters"
     found = case.run(rule, blocks.map_blocks, model, inputs[:1], head=case.part.head, stages="all")
-    width = blocks.trace(model, inputs[:1]).widths.get(found.head)
+    width = trace(model, inputs[:1]).widths.get(found.head)
     case.require(width == outputs, f"the head gives the {outputs} outputs", f"{width} from '{found.head}'")
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from harness.errors import PluginError
-from harness.strategies.blocks import map_blocks, own_parameters, trace
+from harness.strategies.blocks import map_blocks, own_parameters
+from harness.strategies.trace import trace
 
 
 def stack(layers):

@@ -8,6 +8,7 @@ from torchvision import models
 
 from harness.strategies import blocks
 from harness.strategies.blocks import own_parameters
+from harness.strategies.trace import trace
 
 FAMILIES = {
     "resnet18": (21, "fc"),
@@ -37,7 +38,7 @@ def network(request):
     with torch.device("cpu" if name.startswith("regnet") else "meta"):  # computes its widths by tensors
         model = models.get_model(name, num_classes=7).to("meta")
     example = torch.zeros(1, 3, 224, 224, device="meta")
-    seen = blocks.trace(model, example)
+    seen = trace(model, example)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "trace", lambda *_: seen)
         fine, coarse = (blocks.map_blocks(model, example, head=None, stages=stages) for stages in ("all", 5))
