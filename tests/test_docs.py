@@ -414,7 +414,7 @@ def test_the_embedded_mnist_is_the_one_whose_checksums_are_declared_twice():
 
 def test_every_remark_of_the_lint_has_a_row_and_every_row_a_remark():
     sources = "".join(
-        read(f"harness/{name}") for name in ("verdict/lint.py", "verdict/lint_problems.py", "session.py", "looks.py")
+        read(f"harness/{name}") for name in ("verdict/lint.py", "verdict/lint_problems.py", "outputs.py", "looks.py")
     )
     made = set(re.findall(r'Remark\(\s*"(H\d{3})", "?([WN]|level)', sources)) | {("H003", "W"), ("H003", "N")}
     rows = re.findall(r"^\| (H\d{3}) ([WN, ]+) \|", read("results/README.md"), re.MULTILINE)

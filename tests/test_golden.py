@@ -36,7 +36,7 @@ def cells(path: Path) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_records_of_an_older_schema_give_equal_tables(name, tmp_path):
-    from harness import session
+    from harness import outputs, session
     from harness.tables.datapackage import write_tables
 
     results = tmp_path / "results"
@@ -46,7 +46,7 @@ def test_records_of_an_older_schema_give_equal_tables(name, tmp_path):
     walk = session.walk_records(made)
     assert walk.counts(made.plan) == {"planned": 24, "ok": 24, "pruned": 0, "failed": 0, "missing": 0}
     assert made.store.damaged == {}
-    write_tables(session.findings(made, walk).tables, results, name="suite")
+    write_tables(outputs.findings(made, walk).tables, results, name="suite")
     tables = sorted(path.name for path in (GOLDEN / name / "tables").glob("*.csv"))
     assert "runs.csv" in tables
     for table in tables:
@@ -64,7 +64,7 @@ def make() -> Path:
     """The golden folder of the present schema."""
     import tempfile
 
-    from harness import session
+    from harness import outputs
     from harness.coordinator import Coordinator
     from harness.spec import SCHEMA
     from harness.tables.datapackage import write_tables
@@ -75,7 +75,7 @@ def make() -> Path:
     with tempfile.TemporaryDirectory() as place:
         made = session_of(Path(place), folder)
         walk = Coordinator(made.plan, made.store, executor=Answering()).run()
-        tables = session.findings(made, walk).tables
+        tables = outputs.findings(made, walk).tables
         write_tables({name: table for name, table in tables.items() if name not in TIMED}, folder, name="suite")
     (folder / "datapackage.json").unlink()
     return folder

@@ -80,7 +80,7 @@ LAYERS = (
     ("sources.py", "coordinator.py"),
     ("tables/", "verdict/", "report/"),
     (
-        "session.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py", "studies.py",
+        "session.py", "outputs.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py", "studies.py",
         "progress.py", "testing/",
     ),
     ("cli/", "__main__.py"),

@@ -207,11 +207,12 @@ def _why(entry: Entry) -> dict[str, str]:
 )
 def report(suite: Path, required: tuple[str, ...], **given: Any) -> None:
     """Write tables and report of SUITE again from its records, finished or not; runs nothing."""
+    from harness import outputs
     from harness import session as sessions
 
     opened = existing(suite, given)
     with opened.store.lock(opened.suite.name):
-        found = sessions.write_outputs(opened, sessions.walk_records(opened))
+        found = outputs.write(opened, sessions.walk_records(opened))
     click.echo(found.headline)
     click.echo(f"report: {opened.store.folder / 'report' / 'report.html'}")
     if reason := gates.unmet(found, required):

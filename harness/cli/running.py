@@ -57,7 +57,7 @@ def run(
     Finished runs are never done again: the same command goes on after an interruption, and after an arm or replicates
     were added it computes only the new ones.
     """
-    from harness import execute
+    from harness import execute, outputs
     from harness import plan as plans
     from harness import session as sessions
     from harness.progress import duration
@@ -74,10 +74,10 @@ def run(
         work = _Work(opened, plan, changes, mixed=mixed, quiet=quiet)
         walk, seconds = work.compute() if changes.missing else (changes.make(quiet=quiet), 0.0)
         reproducible = recheck is None or work.recheck(walk, recheck)
-        headline = None if walk.computed else sessions.kept_headline(opened, walk)
+        headline = None if walk.computed else outputs.kept_headline(opened, walk)
         if headline is None:
             say("writing tables and report", quiet=quiet)
-            headline = sessions.write_outputs(opened, walk).headline
+            headline = outputs.write(opened, walk).headline
     counts = walk.counts(plan)
     done = f"{walk.computed} runs done in {duration(seconds)}" if walk.computed else "nothing to run"
     say(f"{done}: {counts_text(counts)}", quiet=quiet)

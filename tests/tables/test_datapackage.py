@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.session import Options, Session, findings
+from harness.outputs import findings
+from harness.session import Options, Session
 from harness.store import Store
 from harness.tables import columns
 from harness.tables.csvtext import csv_text
