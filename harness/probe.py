@@ -29,6 +29,8 @@ _SECONDS = 1.5
 _LONGEST = 50_000
 """Steps after which a schedule is no longer watched."""
 _EVALUATED = 2000
+_OF_BUDGET = ("early_stopping", "labels_per_class", "fold", "subset", "within")
+"""What a spec and its problem say of the budget, and a short run does without."""
 _FITTED = 500
 _seen: dict[str, Splits] = {}
 
@@ -76,17 +78,10 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     steps that has a word in place of a number. Any other part that fails there leaves the price unknown: its runs will
     fail, each with its reason.
     """
-    payload = dict(question["payload"])
-    payload["seeds"] = dict.fromkeys(STREAMS, 0)
     origins = {kind: Origin(**origin) for kind, origin in question["origins"].items()}
-    splits = _load(payload["problem"]["dataset"], question["origins"]["dataset"], question["root"])
-    few = min(_EVALUATED, data_module.size(splits.train) // 2)
-    few_steps = {"epochs": None, "train_examples": None, "steps": _WARM_UP, "validation_examples": few}
-    off = ("early_stopping", "labels_per_class")
-    whole = {key: value for key, value in payload["problem"].items() if key not in off}
-    payload["problem"] = {**whole, **few_steps}
-    for name in ("fold", "subset", "within"):
-        payload.pop(name, None)
+    dataset = question["payload"]["problem"]["dataset"]
+    splits = _load(dataset, question["origins"]["dataset"], question["root"])
+    payload = _shortened(question["payload"], size=data_module.size(splits.train))
     parts = Parts.load(payload, origins)
     check_schedule(question["payload"]["problem"], parts.schedule, size=data_module.size(splits.train))
     planned = question["steps"]
@@ -113,6 +108,15 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
     except (Exception, SystemExit) as error:
         _blame_word(parts.strategy, payload["problem"]["strategy"], error)
         return {"parameters": parameters, "step_seconds": None, "example_seconds": None}
+
+
+def _shortened(payload: Mapping[str, Any], *, size: int) -> dict[str, Any]:
+    """The spec of a few steps on the whole training split of that size, with few examples to evaluate."""
+    few = min(_EVALUATED, size // 2)
+    few_steps = {"epochs": None, "train_examples": None, "steps": _WARM_UP, "validation_examples": few}
+    problem = {key: value for key, value in payload["problem"].items() if key not in _OF_BUDGET}
+    kept = {key: value for key, value in payload.items() if key not in _OF_BUDGET}
+    return {**kept, "seeds": dict.fromkeys(STREAMS, 0), "problem": {**problem, **few_steps}}
 
 
 def _build_end(

@@ -27,6 +27,7 @@ from harness.registry.catalog import Origin, PartInfo, nearest
 from harness.registry.discovery import LOCAL
 from harness.registry.place import where
 
+_STRATEGY_HOOKS = ("prepare", "penalty", "finish", "exact")
 _TAKES_NOTHING = "a hook takes no arguments and returns a list of parts"
 
 
@@ -112,19 +113,6 @@ def describe(part: Part, origin: Origin) -> PartInfo:
         raise PluginError(f"{part.kind} '{part.name}': {part.call} takes no option '{unknown[0]}'")
     if isinstance(part, Schedule) and part.watches not in {None, *defaults, *given, *required}:
         raise PluginError(f"schedule '{part.name}': it watches '{part.watches}', which is none of its options")
-    shown = {
-        "name",
-        "kind",
-        "space",
-        "defaults",
-        "source",
-        part.call,
-        "phases",
-        "prepare",
-        "penalty",
-        "finish",
-        "exact",
-    }
     return PartInfo(
         kind=part.kind,
         name=part.name,
@@ -135,16 +123,16 @@ def describe(part: Part, origin: Origin) -> PartInfo:
         space=dict(part.space),
         source=part.source,
         summary=_first_line(function),
-        extra=_extra(part, {name: value for name, value in part_fields(part) if name not in shown}),
+        extra=_extra(part),
     )
 
 
-def _extra(part: Part, fields: dict[str, Any]) -> dict[str, Any]:
+def _extra(part: Part) -> dict[str, Any]:
     """Fields of one kind only, as plain data; which callables a strategy has beside `phases`."""
+    elsewhere = {"name", "kind", "space", "defaults", "source", part.call, *_STRATEGY_HOOKS}
+    fields = {name: value for name, value in part_fields(part) if name not in elsewhere}
     if isinstance(part, Strategy):
-        fields["hooks"] = [
-            name for name in ("prepare", "penalty", "finish", "exact") if getattr(part, name) is not None
-        ]
+        fields["hooks"] = [name for name in _STRATEGY_HOOKS if getattr(part, name) is not None]
     if isinstance(part, Model):
         fields["weights"] = weights_to_plain(part.weights)
         for name, plain in fields["weights"].items():

@@ -67,30 +67,12 @@ def judge(
     if len(suite.arms) > 1 or not claims:
         senseless = not_applicable(finals, context.setting)
         compared = headline(verdicts, metric=measure, context=context, senseless=senseless)
+    words = [compared, claims_in_words(claims), _lost_sources(tables)]
+    words += [unmatched(context.stepless), without_controls(context.lacks)]
     return Judgement(
-        headline=" ".join(
-            filter(
-                None,
-                [
-                    compared,
-                    claims_in_words(claims),
-                    _lost_sources(tables),
-                    unmatched(context.stepless),
-                    without_controls(context.lacks),
-                ],
-            )
-        ),
+        headline=" ".join(filter(None, words)),
         verdicts=(*verdicts, *claims),
-        summary=_with_early_stopping(
-            suite,
-            summarise(
-                scores,
-                epoch_rule=chosen.epoch,
-                claim=chosen.claim,
-                folds=chosen.folds,
-                checkpoints=averaged_over(checkpoints_of(suite), replicates=chosen.replicates),
-            ),
-        ),
+        summary=_summary(suite, scores),
         remarks=lint(suite, tables, finals, verdicts, metric=measure, plugin_hashes=plugin_hashes),
     )
 
@@ -134,8 +116,16 @@ def _lost_sources(tables: Mapping[str, pd.DataFrame]) -> str:
     return f"{failed} of {many} failed: what starts from them is left out." if failed else ""
 
 
-def _with_early_stopping(suite: Suite, summary: pd.DataFrame) -> pd.DataFrame:
-    """The summary with the rule of the arms that choose their epoch by early stopping."""
+def _summary(suite: Suite, scores: pd.DataFrame) -> pd.DataFrame:
+    """The table `summary`, with the rule of the arms that choose their epoch by early stopping."""
+    chosen = suite.compare
+    summary = summarise(
+        scores,
+        epoch_rule=chosen.epoch,
+        claim=chosen.claim,
+        folds=chosen.folds,
+        checkpoints=averaged_over(checkpoints_of(suite), replicates=chosen.replicates),
+    )
     for setting in suite.settings:
         if "early_stopping" in setting.values:
             mine = (summary["problem"] == setting.problem) & (summary["arm"] == setting.arm)
