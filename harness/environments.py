@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Environments:
-    """The numeric environments that records were made in, so that another one is not mixed in unasked."""
+    """Those of a walk's records and of the runs that are recorded after it."""
 
     def __init__(self, walk: Walk, *, mixed: bool = False) -> None:
         self._mixed = mixed

@@ -13,6 +13,7 @@ from torch import nn
 from harness.errors import PluginError
 from harness.hookspecs import Model, Splits
 from harness.strategies.weights import build
+from harness.train.data import in_memory, size
 from harness.train.feed import Examples, Resident, Streamed
 
 REFITTED = 5000
@@ -42,8 +43,6 @@ class Source:
 
 def examples(splits: Splits, *, seed: int, device: torch.device) -> tuple[Examples, Examples]:
     """At most `REFITTED` training examples of a source, drawn by the seed, and its test set."""
-    from harness.train.data import in_memory, size
-
     index = torch.randperm(size(splits.train), generator=torch.Generator().manual_seed(seed))[:REFITTED]
     if in_memory(splits.train):
         inputs, targets = splits.train  # type: ignore[misc]
