@@ -80,8 +80,8 @@ LAYERS = (
     ("sources.py", "coordinator.py"),
     ("tables/", "verdict/", "report/"),
     (
-        "session.py", "outputs.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py", "studies.py",
-        "progress.py", "testing/",
+        "session.py", "outputs.py", "going_on.py", "looks.py", "environments.py", "recheck.py", "results.py",
+        "studies.py", "progress.py", "testing/",
     ),
     ("cli/", "__main__.py"),
 )  # fmt: skip

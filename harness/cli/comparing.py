@@ -29,6 +29,7 @@ def compare(suite: Path, arm: str | None, baseline: str | None, as_json: bool, *
     Any two arms may be named. Where the suite declares their comparison, its verdict is shown; any other is
     exploratory: its interval is not adjusted for how many pairs somebody looks at.
     """
+    from harness import outputs
     from harness import session as sessions
 
     opened = existing(suite, given)
@@ -36,7 +37,7 @@ def compare(suite: Path, arm: str | None, baseline: str | None, as_json: bool, *
         _check_arm(name, opened.suite.arms)
     if arm is not None and arm == baseline:
         raise click.UsageError(f"'{arm}' cannot be compared with itself (arms: {', '.join(opened.suite.arms)})")
-    found = sessions.findings(opened, sessions.walk_records(opened))
+    found = outputs.findings(opened, sessions.walk_records(opened))
     rows = _all(found) if arm is None else _of(found, arm, baseline)
     if as_json:
         print_json(rows)

@@ -44,6 +44,10 @@ download_option = click.option(
     "--download", is_flag=True, help="Download data sets and weights that are not found. [default: never]"
 )
 """Of the commands that look at data."""
+plugins_option = click.option(
+    "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
+)
+"""Of the commands that look at parts."""
 json_option = click.option("--json", "as_json", is_flag=True, help="Print plain data for a program.")
 
 

@@ -12,19 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from harness.cli.outline import outline_options, show_outline
-from harness.cli.output import clean, json_option, print_json, table
+from harness.cli.output import clean, json_option, plugins_option, print_json, table
 
 if TYPE_CHECKING:
     from harness.registry.catalog import Catalog, PartInfo
 
-_plugins_option = click.option(
-    "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
-)
-
 
 @click.command("list")
 @click.argument("kind", required=False)
-@_plugins_option
+@plugins_option
 @json_option
 def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> None:
     """List the parts that a suite can name: all, or of one KIND (models, optimizers, datasets, ...).
@@ -51,7 +47,7 @@ def list_parts(kind: str | None, plugins: tuple[Path, ...], as_json: bool) -> No
 
 
 @click.command()
-@_plugins_option
+@plugins_option
 def schema(plugins: tuple[Path, ...]) -> None:
     """Print the JSON Schema of suites, with the names of the installed parts, for completion in an editor."""
     from harness.registry import load_catalog
@@ -101,7 +97,7 @@ def _braced(names: Sequence[str]) -> str:
 
 @click.command()
 @click.argument("name")
-@_plugins_option
+@plugins_option
 @outline_options
 @json_option
 def show(name: str, plugins: tuple[Path, ...], as_json: bool, model: str | None, **wanted: Any) -> None:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.output import clean, download_option, json_option, option_value, print_json, sides, split_setting
+from harness.cli.output import (
+    clean,
+    download_option,
+    json_option,
+    option_value,
+    plugins_option,
+    print_json,
+    sides,
+    split_setting,
+)
 from harness.cli.parts import no_part
 
 if TYPE_CHECKING:
@@ -35,9 +44,7 @@ CONFORMS, BROKEN, UNCHECKED = "conforms", "broken", "not_checked"
 @click.option(
     "--outputs", type=click.IntRange(1), help="Outputs of a model; classes of a loss or metric. [default: 10]"
 )
-@click.option(
-    "--plugins", multiple=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of plugin files."
-)
+@plugins_option
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
