@@ -95,7 +95,9 @@ class Choice:
         if not options:
             raise ValueError("Choice: at least one option is needed, got none")
         if any(not isinstance(option, None | bool | int | float | str) for option in options):
-            raise ValueError(f"Choice: options must be plain values, got {options!r}")
+            only = options[0] if len(options) == 1 else None
+            way = f"; write Choice({', '.join(map(repr, only))})" if isinstance(only, list | tuple) else ""
+            raise ValueError(f"Choice: options must be plain values, got {options!r}{way}")
         if len(set(map(repr, options))) < len(options):
             raise ValueError(f"Choice: options must differ, got {options!r}")
 
