@@ -101,8 +101,13 @@ def _is_wide(frame: pd.DataFrame) -> bool:
 
 
 def _spread_said(frame: pd.DataFrame) -> str:
-    said = f"The axis of the source is even from -{EVEN:g} to {EVEN:g} pp and logarithmic beyond, "
-    return f"{said}so that runs near 0 are told apart. " if len(frame) and _is_wide(frame) else ""
+    if not len(frame) or not _is_wide(frame):
+        return ""
+    panels = [_is_wide(frame[frame["head"] == head]) for head in HEADS if (frame["head"] == head).any()]
+    overlaid = frame["arm"].nunique() <= OVERLAY  # else all panels have one axis
+    which = "source" if all(panels) or not overlaid else ("left" if panels[0] else "right") + " panel"
+    said = f"The axis of the {which} is even from -{EVEN:g} to {EVEN:g} pp and logarithmic beyond, "
+    return f"{said}so that runs near 0 are told apart. "
 
 
 def _source_axis(axes: Axes, frame: pd.DataFrame, *, most: int) -> None:

@@ -318,6 +318,17 @@ def test_one_run_that_forgot_everything_does_not_pile_the_others_up_at_0(
     assert ("logarithmic beyond" in forgetting._spread_said(frame)) == (scale == "symlog")
 
 
+@pytest.mark.parametrize(("head", "panel"), [("kept", 0), ("refit", 1)])
+def test_the_caption_names_the_panel_whose_axis_alone_is_logarithmic(view: View, head: str, panel: int) -> None:
+    frame = forgetting.forgetting_frame(view, "few")
+    change = frame["source_change"] / frame["source_change"].abs().max()
+    frame = frame.assign(source_change=change.where(frame["head"] != head, 50 * change))
+    figure = drawn(forgetting._draw, frame, view)
+    scales = [axes.get_xscale() for axes in figure.axes]
+    assert (scales[panel], scales[1 - panel]) == ("symlog", "linear")
+    assert f"The axis of the {('left', 'right')[panel]} panel is even" in forgetting._spread_said(frame)
+
+
 def test_what_cannot_forget_is_named_and_not_drawn(view: View, undrawn: None) -> None:
     made = forgetting.forgetting(view, "few")
     assert made is not None
