@@ -165,17 +165,23 @@ def check(reading: Reading, settings: Sequence[Mapping[str, Any]]) -> None:
         reading.add("conflict", "folds and [source] cannot be had together", *places, help="leave one of them out")
     if any("early_stopping" in values for values in settings):
         message = "early_stopping next to [source]: phases of a strategy have their steps by contract"
-        reading.add("conflict", message, reading.source.key(SOURCE), help="leave early_stopping out")
+        stands = [reading.source.key(path) for path in _standing(reading, "early_stopping")[:1]]
+        stands.append(reading.source.key(SOURCE, "and here"))
+        reading.add("conflict", message, *stands, help="leave early_stopping out")
 
 
 def _check_unused(reading: Reading) -> None:
+    for path in _standing(reading, "head_init"):
+        message = "head_init without [source]: no head is replaced"
+        reading.add("conflict", message, reading.source.key(path), help="write [source], or leave head_init out")
+
+
+def _standing(reading: Reading, key: str) -> list[Path]:
+    """Where the suite has that key of a problem."""
     arms = reading.get(("arm",), [])
     tables: list[Path] = [("problem",), ("problems",), ("arms",)]
-    for table in (*tables, *(("arm", index) for index in range(len(arms)) if isinstance(arms, list))):
-        path: Path = (*table, "head_init")
-        if reading.source.at(path) is not MISSING:
-            message = "head_init without [source]: no head is replaced"
-            reading.add("conflict", message, reading.source.key(path), help="write [source], or leave head_init out")
+    tables += [("arm", index) for index in range(len(arms)) if isinstance(arms, list)]
+    return [(*table, key) for table in tables if reading.source.at((*table, key)) is not MISSING]
 
 
 def _check_kind(reading: Reading) -> None:

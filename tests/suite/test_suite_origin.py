@@ -98,6 +98,16 @@ def test_mistakes_in_a_source(tmp_path: Path, lines: list[str], compare: str, co
     assert says in found.message
 
 
+@pytest.mark.parametrize("table", ["problem", "arm"])
+def test_early_stopping_next_to_a_source_is_refused_where_it_stands(tmp_path: Path, table: str) -> None:
+    line = "early_stopping = { patience = 1 }"
+    arms = f'baseline = "a"\n[[arm]]\nname = "a"\n[[arm]]\nname = "b"\n{line}\n'
+    text = moved(compare=arms) if table == "arm" else moved().replace("[compare]", f"{line}\n[compare]")
+    found = mistake(tmp_path, text)
+    assert at(found)[0] == text.splitlines().index(line) + 1
+    assert [place.label for place in found.places[1:]] == ["and here"]
+
+
 @pytest.mark.parametrize("where", ["source", "problem"])
 def test_a_schedule_that_follows_a_metric_is_refused_for_a_source_that_has_no_validation(tmp_path: Path, where) -> None:
     line = 'schedule = "plateau"'
