@@ -45,8 +45,14 @@ def _text(plan: Plan, keys: list[Key], reason: str) -> tuple[str, str]:
     also = f" (nor can {', '.join(_named(keys))})" if len(keys) > 1 else ""
     whose = f"problem '{setting.problem}', arm '{setting.arm}' cannot be built"
     if source is not None and _MISFIT in reason:
-        return f"{_place(plan, source, '')}: [source] does not fit: {whose}", reason + also
+        return f"{_place(plan, source, '')}: [source] does not fit: {whose}", reason + also + _fix(reason)
     return f"{_place(plan, setting, reason)}: {whose}", reason + also
+
+
+def _fix(reason: str) -> str:
+    """The way out where it is tuning that makes another network than the source's."""
+    tuned = dict.fromkeys(re.findall(r"\bmodel\.\w+", reason.partition("(tuning may try")[2]))
+    return f"; give {' and '.join(tuned)} a fixed value: the source has one network" if tuned else ""
 
 
 def _named(keys: list[Key]) -> Iterator[str]:

@@ -165,8 +165,14 @@ MOVED = {"source": {"dataset": "clouds", "epochs": 1}, "compare.controls": False
             "[source] does not fit: problem 'clouds-line', arm 'sgd' cannot be built: model 'line' does not fit the "
             "weights of its source: so",
         ),
+        (
+            {"sgd": "model 'line' does not fit the weights of its source: so (tuning may try model.width = 8, lr = 1)"},
+            "[source] does not fit: problem 'clouds-line', arm 'sgd' cannot be built: model 'line' does not fit the "
+            "weights of its source: so (tuning may try model.width = 8, lr = 1); give model.width a fixed value: the "
+            "source has one network",
+        ),
     ],
-    ids=["built", "fitted"],
+    ids=["built", "fitted", "tuned"],
 )
 def test_what_is_amiss_with_the_source_is_told_at_the_source(tmp_path, monkeypatch, reasons, said):
     told, lines = unbuilt(tmp_path, monkeypatch, MOVED, reasons, source=FACTS)
