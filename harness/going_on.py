@@ -306,7 +306,7 @@ def _first_change(kept: Kept, plan: Plan, found: Sequence[Outside]) -> str:
     for key in before.keys() & now.keys():
         for part in ("values", "space", "source"):
             old, new = (dict(_leaves(one[key].get(part, {}))) for one in (before, now))
-            for name in sorted(old.keys() | new.keys()):
+            for name in sorted(old.keys() | new.keys(), key=_parts_first):
                 if old.get(name) != new.get(name):
                     name_of = f"source.{name}" if part == "source" else name
                     return f"{name_of} was {_show(old.get(name))}, it is {_show(new.get(name))}"
@@ -319,6 +319,11 @@ def _first_change(kept: Kept, plan: Plan, found: Sequence[Outside]) -> str:
     for name, (old, new) in next((one.differs for one in found if one.differs), {}).items():
         return f"{name} was {_show(old)}, it is {_show(new)}"
     return "what the runs were asked for"
+
+
+def _parts_first(name: str) -> tuple[bool, str]:
+    """A part before options, which change with it."""
+    return not name.endswith(".use"), name
 
 
 def _show(value: Any) -> str:

@@ -85,6 +85,7 @@ def test_another_arm_goes_on_without_a_notice(suite):
     ("changes", "said"),
     [
         ({"problem.epochs": 3}, "the suite changed: epochs was 2, it is 3; 8 finished runs fell out"),
+        ({"problem.schedule": "plateau"}, "the suite changed: schedule.use was 'constant', it is 'plateau'; 8 "),
         ({"seed": 7}, "the suite changed: seed was 0, it is 7; 8 finished runs fell out"),
         ({"compare.replicates": 1}, "the suite changed: compare.replicates was 2, it is 1; 4 finished runs fell out"),
         ({"arms.optimizer": ["sgd", "plain"], "tuning": None}, "finished runs fell out"),
