@@ -338,8 +338,11 @@ COMPARED = {"optimizer": "sgd", "strategy": "full"}
 @pytest.mark.parametrize(("page", "text"), PLUGINS, ids=label)
 def test_every_plugin_of_the_pages_is_found_and_runs(page, text, look_for_parts):
     project, ((kind, name),) = look_for_parts(text)
-    arms = {f"arms.{kind}": [COMPARED[kind], name], "compare.baseline": COMPARED[kind]}
-    changes = {"arms.optimizer": None, **arms, "tuning": None, "compare.replicates": 1}
+    changes = {"tuning": None, "compare.replicates": 1}
+    if kind == "dataset":
+        changes |= {"problem.dataset": name, "problem.train_examples": 60, "problem.validation_examples": 30}
+    else:
+        changes |= {"arms.optimizer": None, f"arms.{kind}": [COMPARED[kind], name], "compare.baseline": COMPARED[kind]}
     result = project.write(suite=changes).run("run", "suite.toml")
     assert result.code == 0, result.err
     assert "2 of 2 ok" in result.err
