@@ -53,11 +53,12 @@ class Tally:
 
     @property
     def left_seconds(self) -> float | None:
-        """Time left: by the pace of the runs done just now, before that by the plan's estimate."""
-        elapsed = self.clock() - self.begun
-        if self.fresh >= 3:
-            return elapsed / self.fresh * (self.planned - self.done)
-        return None if self.expected_seconds is None else max(0.0, self.expected_seconds - elapsed)
+        """Time left: by the pace of the runs done just now, before that by the plan's estimate while it holds."""
+        elapsed, missing = self.clock() - self.begun, self.planned - self.done
+        if self.fresh >= 3 or not missing:
+            return elapsed / self.fresh * missing if missing else 0.0
+        left = (self.expected_seconds or 0.0) - elapsed
+        return left if left > 0 else None
 
     def best_text(self) -> str:
         """The best validation value so far of each arm."""
