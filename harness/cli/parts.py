@@ -157,13 +157,15 @@ def _domain_text(domain: Any) -> str:
 
 def no_part(catalog: Catalog, name: str) -> NoReturn:
     """Refuse a name that no part has."""
-    _unknown(f"no part named '{name}'", name, sorted({part.name for part in catalog.parts}))
+    names = sorted({part.name for part in catalog.parts})
+    _unknown(f"no part named '{name}'", name, names, catalog.broken_with(name))
 
 
-def _unknown(what: str, word: str, known: Sequence[str]) -> NoReturn:
+def _unknown(what: str, word: str, known: Sequence[str], broken: str = "") -> NoReturn:
     from harness.errors import PluginError
     from harness.registry.catalog import few_names, nearest
 
     near = nearest(word, known)
     some = few_names(word, known, "'harness list'")
-    raise PluginError(f"{what} (known: {some})" + (f"; did you mean '{near}'?" if near else ""))
+    way = broken or (f"did you mean '{near}'?" if near else "")
+    raise PluginError(f"{what} (known: {some})" + (f"; {way}" if way else ""))

@@ -124,11 +124,15 @@ class Catalog:
             raise PluginError(f"{kind} '{found[0].name}' is offered twice, by {origins}; write {ways}")
         raise PluginError(self._missing(kind, name))
 
+    def broken_with(self, name: str) -> str:
+        """That a plugin which could not be imported mentions the name, and why it could not; empty where none does."""
+        found = (broken for broken in self.broken if name in broken.mentions)
+        return next((f"'{name}' is mentioned in a plugin that could not be imported: {one}" for one in found), "")
+
     def _missing(self, kind: str, name: str) -> str:
         message = f"no {kind} named '{name}' (known: {few_names(name, self.names(kind))})"
-        for broken in self.broken:
-            if name in broken.mentions:
-                return f"{message}; '{name}' is mentioned in a plugin that could not be imported: {broken}"
+        if broken := self.broken_with(name):
+            return f"{message}; {broken}"
         near = nearest(name, self.names(kind))
         return f"{message}; did you mean '{near}'?" if near else f"{message}; 'harness list {plural(kind)}' shows all"
 

@@ -147,7 +147,7 @@ def find(reading: Reading, kind: str, name: str, path: Path | None) -> PartInfo 
         ways = ", ".join(f"{part.origin.distribution}:{part.name}" for part in same)
         reading.add("ambiguous-name", where + reason, place, allowed=ways, help="write distribution:name")
         return None
-    cure = _broken_plugin(reading, name) or did_you_mean(name, reading.catalog.names(kind))
+    cure = reading.catalog.broken_with(name) or did_you_mean(name, reading.catalog.names(kind))
     allowed = _installed(reading, kind, name)
     reading.add("unknown-name", f"{where}no {kind} named {quote(name)}", place, allowed=allowed, help=cure)
     return None
@@ -167,14 +167,6 @@ def _installed(reading: Reading, kind: str, word: str) -> str:
         return few_names(word, [part.name for part in parts], command)
     by_origin = itertools.groupby(sorted(parts, key=lambda part: str(part.origin)), key=lambda part: str(part.origin))
     return "; ".join(f"{', '.join(part.name for part in group)} ({origin})" for origin, group in by_origin) or "none"
-
-
-def _broken_plugin(reading: Reading, name: str) -> str:
-    for broken in reading.catalog.broken:
-        if name in broken.mentions:
-            distribution = f"{broken.distribution} {broken.version}".strip()
-            return f"'{name}' comes with {distribution}, which could not be imported: {broken.reason}"
-    return ""
 
 
 def canonical(catalog: Catalog, info: PartInfo) -> str:

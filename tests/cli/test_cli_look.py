@@ -250,6 +250,14 @@ def test_list_names_broken_plugins_beside_the_others_also_as_json(look):
     assert (broken["module"], broken["file"]) == ("torn", str(look.own / "torn.py"))
 
 
+def test_show_of_a_part_of_a_broken_plugin_says_why_it_is_not_there(project):
+    project.plugin("torn", "import harness, no_such_module\nharness.hookimpl\nNAME = 'shredder'")
+    result = project.run("show", "shredder")
+    assert result.code == 2
+    assert "'shredder' is mentioned in a plugin that could not be imported: torn (" in result.err
+    assert "No module named 'no_such_module' (torn.py, line 1)" in result.err
+
+
 def test_show_tells_options_defaults_space_and_source_of_every_part(look):
     # Of those that are described alike, the last one.
     parts = {(part["kind"], part["summary"]): part for part in look.run("list", "--json").json()["parts"]}

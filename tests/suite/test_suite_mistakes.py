@@ -285,9 +285,8 @@ def test_many_names_are_cut_to_the_nearest_five_and_a_command(tmp_path: Path) ->
 
 def test_a_part_of_a_broken_plugin_names_plugin_and_reason(tmp_path: Path) -> None:
     found = mistake(tmp_path, good('"adam"]', '"lion"]'))
-    assert found.help == (
-        "'lion' comes with harness-lion 0.3, which could not be imported: ModuleNotFoundError: no module named 'lion'"
-    )
+    reason = "lion (harness-lion 0.3): ModuleNotFoundError: no module named 'lion'"
+    assert found.help == f"'lion' is mentioned in a plugin that could not be imported: {reason}"
 
 
 def test_s13_an_option_that_the_merged_part_does_not_take(tmp_path: Path) -> None:
