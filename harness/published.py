@@ -129,7 +129,7 @@ def find(weights: Weights, *, root: Path) -> tuple[Path, str]:
         return path, fetch(weights.url, path, digest=weights.sha256_prefix)
     if damage:
         raise DamagedWeights(damage)
-    ways = "put the file there, name another folder by --data DIR"
+    ways = "put the file there or name another folder by --data DIR"
     ways += f", or let it be downloaded from {weights.url} by --download" if weights.url else ""
     raise DataError(f"no {weights.file} in {folders(root)[0]} nor in {folders(root)[1]}; {ways}")
 

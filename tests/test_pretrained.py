@@ -134,5 +134,5 @@ def test_weights_that_are_not_there_or_damaged_are_named_with_the_way_out(there,
     said = there.run("run", "suite.toml", "--data", "data")
     assert said.code in (2, 3, 4), said.err
     assert file.name in said.err
-    assert ("put the file there, name another folder by --data DIR" if damage == "gone" else "SHA-256") in said.err
+    assert ("put the file there or name another folder by --data DIR" if damage == "gone" else "SHA-256") in said.err
     assert "Traceback" not in said.err
