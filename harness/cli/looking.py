@@ -25,7 +25,7 @@ from harness.cli.running import expected_seconds
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from harness.coordinator import Entry
     from harness.plan import Plan, Price, Row
@@ -67,7 +67,7 @@ def plan(suite: Path, as_json: bool, **given: Any) -> None:
     body = [_plan_row(row, prices[row.problem, row.arm]) for row in rows]
     click.echo(table(head, body))
     click.echo(f"\n{_plan_words(found)}")
-    for line in (*_plan_notes(found), *_without_meaning(prices)):
+    for line in (*_plan_notes(found), *_without_meaning(prices), *_untimed(rows, prices)):
         click.echo(clean(line))
     click.echo(
         f"{counts['planned']} runs, about {duration(seconds)}: {counts_text(counts)}; about {duration(left)} to go "
@@ -92,6 +92,13 @@ def _without_meaning(prices: Mapping[tuple[str, str], Price]) -> list[str]:
     return [f"on {problem}, {arm} is not applicable: {why}" for (problem, arm), why in reasons.items()]
 
 
+def _untimed(rows: Sequence[Row], prices: Mapping[tuple[str, str], Price]) -> list[str]:
+    """How many runs the times that follow say nothing of."""
+    unknown = [row for row in rows if row.seconds is None and not prices[row.problem, row.arm].not_applicable]
+    count = sum(row.runs for row in unknown)
+    return [f"how long {count} of these runs take could not be measured: they count as 0 s here"] if count else []
+
+
 def _of_suite(opened: Session) -> dict[str, Any]:
     return {"suite": opened.suite.name, "question": opened.suite.question, "results": str(opened.store.folder)}
 
@@ -108,7 +115,8 @@ def _plan_row(row: Row, price: Price) -> tuple[Any, ...]:
     one = "unknown" if row.seconds is None else seconds_text(row.seconds / row.runs)
     if price.not_applicable:
         return (row.problem, row.arm, "", row.tune, row.final, row.untuned, row.runs, "not applicable")
-    return (row.problem, row.arm, f"{price.parameters:,}", row.tune, row.final, row.untuned, row.runs, one)
+    parameters = f"{price.parameters:,}" if price.parameters or price.known else ""
+    return (row.problem, row.arm, parameters, row.tune, row.final, row.untuned, row.runs, one)
 
 
 def _plan_words(plan: Plan) -> str:

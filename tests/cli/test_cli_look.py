@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
+from harness import plan
 from harness.hookspecs import KINDS, plural
+from harness.plan.facts import Price
 from tests.conftest import SUITE, changed, inline, to_toml
 
 COUNTS = {"planned": 24, "ok": 24, "pruned": 0, "failed": 0, "missing": 0}
@@ -35,6 +37,19 @@ def test_plan_says_how_many_runs_of_what_and_does_none(look):
     assert "0 of 24 ok, 0 failed, 24 missing" in lines[-1]
     assert "the start of a process for each run and the report come on top" in lines[-1]
     assert look.files() == before
+
+
+def test_plan_says_of_how_many_runs_the_time_is_unknown(project, monkeypatch):
+    def unanswered(found):
+        price = Price(step_seconds=None, example_seconds=None, parameters=0)
+        return {(setting.problem, setting.arm): price for setting in found.suite.settings}
+
+    monkeypatch.setattr(plan, "prices", unanswered)
+    lines = project.write().run("plan", "suite.toml").out.splitlines()
+    assert [line.split() for line in lines[3:5]] == [
+        ["clouds-line", arm, "6", "3", "3", "12", "unknown"] for arm in ("sgd", "adam")
+    ]
+    assert "how long 24 of these runs take could not be measured: they count as 0 s here" in lines
 
 
 def test_plan_as_json_has_the_same_numbers(look):
