@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.coordinator import Entry
-    from harness.plan import Plan, Price, Row
+    from harness.plan import Label, Plan, Price, Row
     from harness.session import Session
+    from harness.suite import Suite
 
 
 BESIDES = "training and evaluation alone: the start of a process for each run and the report come on top"
@@ -156,6 +157,15 @@ def check(suite: Path, as_json: bool, **given: Any) -> None:
     click.echo(f"{suite} is valid: {len(found.problems)} problem(s), {len(found.arms)} arms ({', '.join(found.arms)})")
 
 
+def _where(label: Label, suite: Suite) -> str:
+    """Which run it is, in words that no other run of the suite has."""
+    problem = f"{label.problem}, " if len(suite.problems) > 1 else ""
+    repeat = f", repeat {label.repeat}" if suite.tuning.repeats > 1 else ""
+    final = ", untuned" if label.setting == "untuned" else ""
+    which = final if label.trial is None else f", trial {label.trial}{repeat}"
+    return f"{problem}{label.arm}, replicate {label.replicate}{which}"
+
+
 @click.command()
 @suite_command
 @download_option
@@ -187,9 +197,7 @@ def status(suite: Path, as_json: bool, **given: Any) -> None:
     click.echo(table([name.replace("_", " ") for name in head], body))
     click.echo(f"\n{counts_text(counts)}")
     for entry in failed:
-        label, result = entry.label, entry.result
-        trial = "" if label.trial is None else f", trial {label.trial}"
-        where = f"{label.arm}, replicate {label.replicate}{trial}"
+        where, result = _where(entry.label, opened.suite), entry.result
         click.echo(clean(f"failed: {where}: {result['status']}: {result['reason']}"))
     if failed:
         click.echo(RERUN_FAILED)

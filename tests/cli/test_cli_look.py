@@ -7,9 +7,11 @@ import shutil
 import pytest
 
 from harness import plan
+from harness.cli import looking
 from harness.hookspecs import KINDS, plural
-from harness.plan.facts import Price
+from harness.plan import Label, Price
 from tests.conftest import SUITE, changed, inline, to_toml
+from tests.small import a_plan
 
 COUNTS = {"planned": 24, "ok": 24, "pruned": 0, "failed": 0, "missing": 0}
 
@@ -95,6 +97,25 @@ def test_status_counts_by_arm(look):
     ]
     assert result.out.endswith("\n24 of 24 ok, 0 failed, 0 missing\n")
     assert look.files() == before
+
+
+TRIAL, FINAL, UNTUNED = ("tune", "tuned", 1, 2), ("final", "tuned"), ("final", "untuned")
+SEVERAL = {"problem.batch_size": None, "problems.batch_size": [20, 30]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "words"),
+    [
+        ({"tuning.repeats": 3}, TRIAL, "sgd, replicate 2, trial 1, repeat 2"),
+        ({}, TRIAL, "sgd, replicate 2, trial 1"),
+        ({}, FINAL, "sgd, replicate 2"),
+        ({}, UNTUNED, "sgd, replicate 2, untuned"),
+        (SEVERAL, FINAL, "clouds-line+batch_size-20, sgd, replicate 2"),
+    ],
+)
+def test_status_tells_a_failed_run_from_all_others(tmp_path, changes, label, words):
+    suite = a_plan(tmp_path, changes).suite
+    assert looking._where(Label(suite.problems[0], "sgd", 2, *label), suite) == words
 
 
 def test_status_as_json_has_the_same_numbers(look):
