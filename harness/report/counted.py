@@ -30,6 +30,8 @@ def senseless(view: View, pair: pd.Series) -> bool:
 
 def interval(view: View) -> str:
     """What the interval of an arm's mean is."""
+    if view.suite.compare.folds is not None:
+        return "95 % t-interval corrected for overlapping training sets"
     return "95 % t-interval" if transfer.shared_by(view) is None else "95 % t-interval of checkpoint means"
 
 

@@ -102,7 +102,7 @@ def optimism(view: View) -> Table | None:
     frame = frame.sort_values(["problem", "arm"], key=lambda names: names.map(order))
     return table(
         "Optimism: by how much the validation value of the winning trial is better than that of the final run with the "
-        "same setting and fresh seeds. The best of several trials always looks better than it is."
+        "same setting and fresh seeds. On average the best of several trials looks better than it is."
         f"{'' if shared is None else ' n counts source checkpoints: the means of their replicates.'}",
         columns,
         [_gap(view, row) for _, row in frame.iterrows()],

@@ -178,6 +178,7 @@ def _caption(view: View, problem: str) -> str:
     parts = [
         f"Strategies{on}, final runs ({view.main_setting}): mean and {interval(view)}, failed runs as in the table "
         "above; the difference has the interval of its verdict; all else are means of the finished runs.",
+        "P(better) is the share of all pairs of single runs, one of each arm, in which the arm's is better.",
         "Forgetting is what was lost in accuracy on the source's test set (positive: forgot), with the source's own "
         "head, and with a head refitted before and after.",
         "Trains: largest share of the parameters over the phases, which says nothing of memory. Stored: what has to be "

@@ -337,7 +337,10 @@ def _caption(view: View, rows: pd.DataFrame, frame: pd.DataFrame) -> str:
         if margin is not None and has_bars
         else "",
         "Below the declared rows all is exploratory and not adjusted for many comparisons." if len(groups) > 1 else "",
-        "The leading arm is also compared with the arms that are not the baseline." if "leader" in groups else "",
+        "The leading arm is also compared with the arms that are not the baseline; since it was picked by these runs, "
+        "they favour it."
+        if "leader" in groups
+        else "",
         "Hollow dots: every arm at its defaults, on an axis of another range." if UNTUNED in groups else "",
     ]
     return " ".join(filter(None, parts))

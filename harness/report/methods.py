@@ -8,6 +8,7 @@ from harness.report import labels
 from harness.report.scope import tuned_anew
 from harness.report.view import UNTUNED, View
 from harness.verdict.format import count, listed, percent
+from harness.verdict.judgement import ERROR_RATE
 from harness.verdict.words import CHECKPOINTS
 
 SAMPLERS = {
@@ -61,7 +62,8 @@ REFERENCES = {
 
 def methods(view: View) -> str:
     """What was computed, as a paragraph for a paper."""
-    return " ".join(filter(None, [_design(view), _intervals(view), _adjustment(view), _tests(view), _failures(view)]))
+    parts = [_design(view), _intervals(view), _adjustment(view), _tests(view), _claims(view), _failures(view)]
+    return " ".join(filter(None, parts))
 
 
 def _design(view: View) -> str:
@@ -131,7 +133,12 @@ def _adjustment(view: View) -> str:
         return ""
     family, level = int(primary["family_size"].max()), float(primary["level"].dropna().max())
     looks = view.suite.compare.looks
-    looked = f" The error rate is shared out among {looks} looks at the verdict." if looks > 1 else ""
+    looked = (
+        f" The error rate is shared out among {looks} looks at the verdict, so that these p values are to be held "
+        f"against {ERROR_RATE / looks:.2g}."
+        if looks > 1
+        else ""
+    )
     text = (
         f"The {count(family, 'declared comparison')} form one family: intervals are at {percent(level)} (Bonferroni), "
         "p values are adjusted by Holm's method."
@@ -139,6 +146,8 @@ def _adjustment(view: View) -> str:
         else f"The one declared comparison is at {percent(level)}."
     )
     others = " All other comparisons are exploratory and not adjusted." if len(view.pairs) > len(primary) else ""
+    if (~view.pairs["primary"].astype(bool) & (view.pairs["baseline"] != view.baseline)).any():
+        others += " Those of the leading arm with arms other than the baseline favour it, since these runs picked it."
     at_defaults = " Every arm was also run at its defaults." if UNTUNED in set(view.pairs["setting"]) else ""
     return text + looked + others + at_defaults
 
@@ -148,10 +157,17 @@ def _tests(view: View) -> str:
     if rows.empty:
         return ""
     texts = ["the exact sign-flip test with its smallest possible p"] if rows["p_signflip"].notna().any() else []
-    texts += ["wins with exact binomial intervals"]
+    texts += ["wins with exact binomial intervals"] if rows["wins_lo"].notna().any() else ["wins"]
     texts += ["two one-sided tests of equivalence"] if rows["p_tost"].notna().any() else []
-    texts += ["the difference that so many replicates find with 80 % power"] if rows["mde80"].notna().any() else []
+    found = "the difference that so many replicates find with 80 % power if the spread is the one seen"
+    texts += [found] if rows["mde80"].notna().any() else []
     return f"Also reported: {listed(texts)}."
+
+
+def _claims(view: View) -> str:
+    if not (view.comparisons["kind"] == "claim").any():
+        return ""
+    return "Published claims are judged by 95 % intervals of the arm's mean, each for itself: they are not adjusted."
 
 
 def _failures(view: View) -> str:

@@ -222,7 +222,12 @@ def robustness(view: View) -> Table:
     return table(
         "“Holds in k of m” counts analyses that end in the same word: Welch's test, sign flips (where their floor "
         f"allows it), the median difference, each {unit} left out, failed replicates left out. The verdict follows "
-        "the interval alone. The floor is the smallest p that so few replicates can reach.",
+        "the interval alone. p values test for any difference, whatever the margin; only Holm's is adjusted. That of "
+        "equivalence is the larger of two one-sided tests against the margin: equivalent below (1 - level) / 2. The "
+        "floor is the smallest p that so few replicates can reach. P(better) is about single runs: the share of all "
+        "pairs of one run of each arm in which the arm's is better, ties half. Detectable is the true difference that "
+        f"so many {unit}s tell from 0 in 4 of 5 cases, if the spread is the one seen; with so many more {unit}s as the "
+        "last column says it would be the margin.",
         columns,
         [_analyses(view, row) for row in ordered_comparisons(view)],
     )
@@ -254,10 +259,10 @@ def _sign_flip(row: pd.Series) -> Cell:
 
 
 def _win_share(row: pd.Series) -> Cell:
-    if pd.isna(row["wins"]) or pd.isna(row["wins_lo"]):
+    if pd.isna(row["wins"]):
         return Cell(NONE)
-    text = f"{int(row['wins'])}/{int(row['wins_n'])} [{row['wins_lo']:.2f}, {row['wins_hi']:.2f}]"
-    return Cell(text, float(row["wins"]))
+    ends = "" if pd.isna(row["wins_lo"]) else f" [{row['wins_lo']:.2f}, {row['wins_hi']:.2f}]"
+    return Cell(f"{int(row['wins'])}/{int(row['wins_n'])}{ends}", float(row["wins"]))
 
 
 def _more(row: pd.Series) -> Cell:

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-VERDICTS = {
-    "better": "better",
-    "better_small": "better, maybe by little",
-    "equivalent": "equivalent",
-    "undecided": "undecided",
-    "worse_small": "worse, maybe by little",
-    "worse": "worse",
-    "identical": "identical",
-    "not_compared": "not compared",
-    "reproduced": "reproduced",
-    "not_reproduced": "not reproduced",
-}
+from harness.verdict.words import VERDICTS
+
 TONES = {
     "better": "good",
     "better_small": "good",

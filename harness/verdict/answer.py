@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scipy import stats
+
 from harness.verdict.format import Measure, listed
-from harness.verdict.judgement import Code, Verdict
+from harness.verdict.judgement import ERROR_RATE, Code, Verdict
 from harness.verdict.words import row_decimals, units
 
 SPELLED_OUT = 6
@@ -16,12 +18,38 @@ Senseless = Mapping[tuple[str, str], str]
 
 
 def winner(verdicts: Sequence[Verdict], *, problem: str) -> str | None:
-    """The arm that is `better` than every other arm of the problem, if there is one: the only one to print in bold."""
-    here = _judged_here(verdicts, problem)
+    """The arm that is `better` than every other arm of the problem, if there is one: the only one to print in bold.
+
+    By primary verdicts, which are adjusted, and by exploratory ones at the error rate shared out among problems and
+    looks: those against arms that are not the baseline, or of arms that are not declared. Among the arms of one problem
+    it need not be shared: to be called best wrongly, an arm must beat the truly best one, which happens at the rate of
+    one comparison (Gutmann and Maymin 1987, Annals of Statistics 15, 456-461). Each further problem, and each look, is
+    another chance of that.
+    """
+    here, rate = _judged_here(verdicts, problem), best_rate(verdicts)
     arms = {name for verdict in here for name in (verdict.arm, verdict.baseline)}
-    beaten = {(verdict.arm, verdict.baseline) for verdict in here if verdict.verdict == "better"}
-    beaten |= {(verdict.baseline, verdict.arm) for verdict in here if verdict.verdict == "worse"}
+    told = [verdict for verdict in here if verdict.primary or _clear(verdict, rate)]
+    beaten = {(verdict.arm, verdict.baseline) for verdict in told if verdict.verdict == "better"}
+    beaten |= {(verdict.baseline, verdict.arm) for verdict in told if verdict.verdict == "worse"}
     return next((arm for arm in sorted(arms) if all((arm, other) in beaten for other in arms - {arm})), None)
+
+
+def best_rate(verdicts: Sequence[Verdict]) -> float:
+    """The error rate of "best" on each problem: all of them together, at every look, then have that of one verdict."""
+    primary = [verdict for verdict in verdicts if verdict.primary]
+    problems = len({verdict.problem for verdict in primary})
+    return ERROR_RATE / max(1, problems * max((verdict.looks for verdict in primary), default=1))
+
+
+def _clear(verdict: Verdict, rate: float) -> bool:
+    """Whether the interval at another error rate lies beyond the margin too.
+
+    With n - 1 degrees of freedom, as every paired interval has; Welch's has as many or more, and is then narrower.
+    """
+    if verdict.lo is None or verdict.hi is None or verdict.delta is None:
+        return False
+    wider = float(stats.t.isf(rate / 2, verdict.n - 1) / stats.t.isf(verdict.alpha / 2, verdict.n - 1))
+    return abs(verdict.delta) - wider * (verdict.hi - verdict.lo) / 2 > (verdict.margin or 0.0)
 
 
 def rivals(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -195,6 +223,8 @@ class Answer:
         if code in ("identical", "not_compared", "equal"):
             return start
         if code in ("equivalent", "undecided"):
+            if len(part) > 1 and len(self.primary) > SPELLED_OUT:
+                return f"{start}: together their intervals reach from {self._ranges(part)} in {self.what}"
             return f"{start}: a {self.what} anywhere from {self._ranges(part)} fits these runs"
         return f"{start}: {self.what} {self._amounts(part)}"
 

@@ -91,10 +91,16 @@ def _judge(
         verdict=code,
     )
     reach = None if code == "reproduced" else reach_of(suite, tables, claim, sign=measure.sign)
-    unit = "run" if _shared(suite) is None else "checkpoint"
-    said = _sentence(verdict, claim, measure, estimate, (lo, hi), reach, unit)
+    several = len(suite.claims) > 1
+    said = _sentence(verdict, claim, measure, estimate, (lo, hi), reach, _unit(suite), several=several)
     only = " It holds for this source checkpoint only." if known and checkpoints_of(suite) == 1 else ""
     return dataclasses.replace(verdict, sentence=f"{said}{only}")
+
+
+def _unit(suite: Suite) -> str:
+    if _shared(suite) is not None:
+        return "checkpoint"
+    return "run" if suite.compare.folds is None else "fold"
 
 
 def _method(suite: Suite) -> str:
@@ -226,6 +232,8 @@ def _sentence(
     interval: tuple[float, float],
     reach: Reach | None,
     unit: str,
+    *,
+    several: bool,
 ) -> str:
     tolerance = f" with a tolerance of {measure.margin(claim.tolerance)}" if claim.tolerance else ""
     value = measure.value(claim.value, measure.places)
@@ -233,13 +241,15 @@ def _sentence(
     head = f'Claim "{claim.statement}" ({claim.arm} on {claim.problem}, {claimed})'
     n = count(verdict.n, unit)
     if verdict.verdict == "not_compared":
-        some = f"{verdict.failed_arm} of {n} failed" if unit == "run" else f"{count(verdict.failed_arm, 'run')} failed"
+        runs = count(verdict.failed_arm, "run")
+        some = f"{runs} failed" if unit == "checkpoint" else f"{verdict.failed_arm} of {n} failed"
         few = f"{n}, and it takes {SMALLEST_N}" if verdict.n < SMALLEST_N else some
         return f"{head}: cannot be judged, {few}."
-    decimals = measure.decimals(*interval, claim.value)
+    decimals = measure.decimals(*interval, claim.value, claim.value - claim.tolerance, claim.value + claim.tolerance)
     numbers = f"{measure.value(estimate.mean, decimals)} {measure.interval(*interval, decimals)}"
     failed = f"; {verdict.failed_arm} failed" if verdict.failed_arm else ""
-    how = f"{percent(verdict.level)} t-interval of the mean, {n}{failed}"
+    corrected = " corrected for overlapping training sets" if unit == "fold" else ""
+    how = f"{percent(verdict.level)} t-interval of the mean{corrected}, {n}{failed}{'; unadjusted' if several else ''}"
     return f"{head}: {_SHOWN[verdict.verdict]}: {numbers} ({how}). {_way(reach)}".rstrip()
 
 

@@ -280,10 +280,10 @@ def _numbers(asked: _Asked, question: _Question, pair: Pair, alpha: float) -> di
     }
     if pair.paired:
         won = wins(pair.d)
-        if pair.folds is None:  # flipping signs asks for independent differences
+        numbers |= {"wins": won.k, "wins_n": won.n}
+        if pair.folds is None:  # both ask for independent differences
             p = sign_flip(pair.d, seed=_seed(asked, question))
-            numbers |= {"p_signflip": p, "p_floor": sign_flip_floor(pair.n)}
-        numbers |= {"wins": won.k, "wins_n": won.n, "wins_lo": won.lo, "wins_hi": won.hi}
+            numbers |= {"p_signflip": p, "p_floor": sign_flip_floor(pair.n), "wins_lo": won.lo, "wins_hi": won.hi}
     if margin is not None:
         numbers["p_tost"] = estimate.p_tost(margin)
     if margin and pair.folds is None:

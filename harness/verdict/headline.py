@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.verdict.answer import Answer, Senseless, reasons, rivals, winner, without_meaning
+from harness.verdict.answer import Answer, Senseless, best_rate, reasons, rivals, winner, without_meaning
 from harness.verdict.format import Measure, count, listed, percent
 from harness.verdict.judgement import ERROR_RATE, SMALLEST_N, Context, Verdict
 from harness.verdict.words import at_defaults, floor_of, sharing, units
@@ -15,9 +15,7 @@ def headline(
 ) -> str:
     """One sentence over all primary verdicts: which arm won, by how much with its interval, or that nothing is decided.
 
-    "Best" is said of an arm only where it is `better` than every other arm of the problem: by the primary, adjusted
-    verdict against the baseline, by the exploratory ones against the others. Those need no adjustment for this word:
-    to be called best wrongly, an arm must beat the truly best one, which happens at the rate of one comparison.
+    "Best" is said of an arm only where it is `better` than every other arm of the problem: see `winner`.
 
     Pairs with an arm that is `senseless` on the problem are told with the reason, and nothing is waited for.
     """
@@ -60,8 +58,10 @@ def _small_print(verdicts: Sequence[Verdict], metric: Measure, context: Context)
     number, unit = units(primary[0], ns[-1]).split()
     paired = "paired" if all(verdict.paired for verdict in primary) else "unpaired"
     parts = [f"{number if len(ns) == 1 else f'{ns[0]} to {number}'} {paired} {unit}"]
-    if any(verdict in rivals(verdicts) or verdict in _behind_best(verdicts) for verdict in verdicts):
-        parts.insert(0, f"the others {percent(1 - ERROR_RATE)}, exploratory")
+    best, rate = _behind_best(verdicts), best_rate(verdicts)
+    if any(verdict in rivals(verdicts) or verdict in best for verdict in verdicts):
+        stricter = f", but 'best' at {percent(1 - rate)}" if best and rate < ERROR_RATE else ""
+        parts.insert(0, f"the others {percent(1 - ERROR_RATE)}, exploratory{stricter}")
     if judged:
         interval = f"{percent(judged[0].level)} {'interval' if len(judged) == 1 else 'intervals'}"
         shared, baseline = sharing(judged[0]), judged[0].baseline
@@ -77,7 +77,8 @@ def _small_print(verdicts: Sequence[Verdict], metric: Measure, context: Context)
 def _behind_best(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Exploratory verdicts on which the word "best" rests."""
     best = {(problem, winner(verdicts, problem=problem)) for problem in {verdict.problem for verdict in verdicts}}
-    return [v for v in verdicts if not v.primary and v.setting != "untuned" and (v.problem, v.arm) in best]
+    explored = [v for v in verdicts if not v.primary and v.setting != "untuned"]
+    return [v for v in explored if {(v.problem, v.arm), (v.problem, v.baseline)} & best]
 
 
 def _failed(primary: Sequence[Verdict]) -> int:

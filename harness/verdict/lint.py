@@ -16,6 +16,7 @@ from harness.verdict.judgement import CLAIMED, SMALLEST_N, Verdict, averaged_ove
 from harness.verdict.lint_problems import inclusion_violated, same_training, separates_nothing, validation_beyond_budget
 from harness.verdict.numbers import Floats, mean_of, means_by
 from harness.verdict.robust import left_out
+from harness.verdict.words import VERDICTS
 
 if TYPE_CHECKING:
     from harness.suite import Suite
@@ -249,7 +250,7 @@ def rests_on_one(evidence: Evidence) -> Iterator[Remark]:
         pair, names = f"{verdict.arm} against {verdict.baseline} on {verdict.problem}", listed(list(turned), "or")
         again = "add replicates in a new suite before relying on it"
         if verdict.verdict in CLAIMED:
-            words = listed([f"'{word}'" for word in dict.fromkeys(turned.values())], "or")
+            words = listed([f"'{VERDICTS[word]}'" for word in dict.fromkeys(turned.values())], "or")
             one = "it rests on one run, without which" if len(turned) == 1 else f"without one of these {unit}s"
             why = f"{one} it would be {words}"
             yield Remark("H015", "N", f"{pair}: the verdict turns without {unit} {names}", f"{why}: {again}")

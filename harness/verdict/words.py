@@ -21,6 +21,19 @@ CHECKPOINTS = "paired t of checkpoint means"
 Checkpoints = Literal["", "one", "averaged", "each"]
 """Whether replicates start from trained networks, and what one of n is: a replicate of the only checkpoint, a
 checkpoint with several replicates, or a replicate with a checkpoint of its own."""
+VERDICTS = {
+    "better": "better",
+    "better_small": "better, maybe by little",
+    "equivalent": "equivalent",
+    "undecided": "undecided",
+    "worse_small": "worse, maybe by little",
+    "worse": "worse",
+    "identical": "identical",
+    "not_compared": "not compared",
+    "reproduced": "reproduced",
+    "not_reproduced": "not reproduced",
+}
+"""The word for each code, wherever it stands alone."""
 CLAIMS = {
     "method": "claim: method",
     "setting": "claim: setting",
@@ -275,7 +288,8 @@ def _scope(verdict: Verdict, metric: Measure, facts: Facts) -> str:
         left = ["the luck of the one study"]
     else:
         left = ["tuning"]
-    left.append(f"the choice of test set{_test_set(metric, facts)}")
+    folded = verdict.method == FOLDS  # each of their examples is tested once
+    left.append("the data that the folds are of" if folded else f"the choice of test set{_test_set(metric, facts)}")
     only = ", for this source checkpoint only" if facts.checkpoints == "one" else ""
     return f"Covers {listed(covered)}{only}; not {listed([*left, 'other problems'], 'or')}."
 

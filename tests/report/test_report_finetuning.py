@@ -745,6 +745,20 @@ def test_inclusion_is_shown_for_declared_pairs_alone() -> None:
     assert inclusion(View(finetuned.findings(arms=FEW, budgets=ONE, trials=0))) is None
 
 
+def test_inclusion_is_undecided_where_the_interval_shows_neither_a_loss_nor_that_there_is_none() -> None:
+    found = finetuned.findings(arms=FEW, budgets=ONE, trials=0, nested=(("full", "lp_ft"),), margin=0.02)
+    finals = found.finals.copy()
+    for replicate, d in enumerate((-0.06, 0.05, -0.03, 0.02, -0.04)):
+        there = (finals["replicate"] == replicate) & (finals["setting"] == "given")
+        full = finals.loc[there & (finals["arm"] == "full"), "value"].item()
+        finals.loc[there & (finals["arm"] == "lp_ft"), ["value", "counted"]] = full + d
+    table = inclusion(View(dataclasses.replace(found, finals=finals)))
+    assert table is not None
+    # mean -1.2, half width 2.776 x 4.55 / sqrt(5) = 5.6 pp
+    assert column(table, "95 % interval") == ["[-6.8, 4.4]"]
+    assert column(table, "Inclusion") == ["undecided"]
+
+
 # Files ---------------------------------------------------------------------------------------------------------------
 
 

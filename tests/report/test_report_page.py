@@ -418,6 +418,13 @@ def asked(*, tuning: dict[str, object] | None = None, **options: object) -> View
     return View(dataclasses.replace(findings, suite=changed))
 
 
+def comparing(**options: object) -> View:
+    """Findings of a suite that compares in another way; nothing is drawn."""
+    findings = synthetic.findings()
+    chosen = dataclasses.replace(findings.suite.compare, **options)  # type: ignore[arg-type]
+    return View(dataclasses.replace(findings, suite=dataclasses.replace(findings.suite, compare=chosen)))
+
+
 def test_what_varied_is_what_a_seed_decides() -> None:
     varied = (
         "training and validation split, the tuning study and the setting it chose, initial weights, order of examples"
@@ -512,3 +519,49 @@ def test_estimated_numbers_of_replicates_are_rounded() -> None:
     findings.tables["comparisons"]["more"] = 311_760
     text = " ".join(cell.text for row in results.robustness(View(findings)).rows for cell in row.cells)
     assert "310,000 (1 to 14)" in text
+
+
+def test_over_folds_intervals_are_called_corrected_and_wins_have_none() -> None:
+    view = comparing(folds=5)
+    comparisons = view.comparisons.assign(wins_lo=float("nan"), wins_hi=float("nan"), p_signflip=float("nan"))
+    tables = {**view.findings.tables, "comparisons": comparisons}
+    made = View(dataclasses.replace(view.findings, tables=tables))
+    assert "with its 95 % t-interval corrected for overlapping training sets;" in results.summary(made).caption
+    assert "Also reported: wins, two one-sided" in methods.methods(made)
+    table = results.robustness(made)
+    at = [column.label for column in table.columns].index("Share of wins [95 %]")
+    shares = [row.cells[at].text for row in table.rows]
+    assert shares
+    assert all(re.fullmatch(r"\d/5", share) for share in shares)
+
+
+def test_the_robustness_table_tells_what_its_p_values_and_its_share_are_of() -> None:
+    caption = results.robustness(View(synthetic.findings())).caption
+    for said in (
+        "p values test for any difference, whatever the margin; only Holm's is adjusted",
+        "equivalent below (1 - level) / 2",
+        "P(better) is about single runs",
+        "if the spread is the one seen",
+    ):
+        assert said in caption
+
+
+def test_methods_say_that_the_runs_that_picked_the_leading_arm_favour_it() -> None:
+    said = "Those of the leading arm with arms other than the baseline favour it, since these runs picked it."
+    assert said in methods.methods(View(synthetic.findings()))
+    assert "leading arm" not in methods.methods(asked(arms=("sgd", "adam")))
+
+
+def test_with_several_looks_methods_say_what_adjusted_p_values_are_held_against() -> None:
+    assert "2 looks at the verdict, so that these p values are to be held against 0.025." in methods.methods(
+        comparing(looks=2)
+    )
+
+
+def test_methods_say_that_claims_are_not_adjusted() -> None:
+    view = View(synthetic.findings())
+    assert "claims" not in methods.methods(view)
+    claimed = view.comparisons.head(1).assign(kind="claim", primary=False)
+    tables = {**view.findings.tables, "comparisons": pd.concat([view.comparisons, claimed])}
+    made = View(dataclasses.replace(view.findings, tables=tables))
+    assert "Published claims are judged by 95 % intervals of the arm's mean, each for itself" in methods.methods(made)

@@ -42,7 +42,15 @@ def curve(finals, values, split="validation", metric="accuracy"):
 
 
 def judged(
-    finals, *claims, curves=None, problems=("mnist-cnn",), metric=ACCURACY, epochs=None, checkpoints=None, replicates=5
+    finals,
+    *claims,
+    curves=None,
+    problems=("mnist-cnn",),
+    metric=ACCURACY,
+    epochs=None,
+    checkpoints=None,
+    replicates=5,
+    folds=None,
 ):
     settings = [
         SimpleNamespace(
@@ -59,7 +67,7 @@ def judged(
         settings=settings,
         question="?",
         tuning=SimpleNamespace(trials=0),
-        compare=Compare(metric=metric.name, baseline="sgd", replicates=replicates),
+        compare=Compare(metric=metric.name, baseline="sgd", replicates=replicates, folds=folds),
     )
     runs = finals.assign(phase="final")
     tables = {"runs": runs, "evaluations": curve(finals, []) if curves is None else curves}
@@ -107,6 +115,25 @@ def test_the_sentence_says_what_was_claimed_what_was_found_and_on_how_many_runs(
         'Claim "It reaches 98 %." (sgd on mnist-cnn, test accuracy at least 98.00 %): not reproduced: '
         "96.00 % [95.80, 96.20] (95 % t-interval of the mean, 5 runs)."
     )
+
+
+def test_several_claims_say_that_none_is_adjusted_for_the_others():
+    assert all("5 runs; unadjusted)" in verdict.sentence for verdict in judged(finals(), claim(), claim(value=0.95)))
+
+
+def test_an_end_of_the_interval_is_not_written_like_the_bound_of_the_tolerance_that_it_does_not_reach():
+    lo, _ = stats.t.interval(0.95, 4, loc=np.mean(SGD), scale=stats.sem(SGD))
+    # At least lo - 0.002 pp: reproduced, by less than the row's decimals would show.
+    (verdict,) = judged(finals(), claim(value=0.98, tolerance=0.98 - lo + 2e-5))
+    assert verdict.verdict == "reproduced"
+    assert f"[{100 * lo:.3f}, " in verdict.sentence
+
+
+def test_over_folds_the_interval_is_the_corrected_one_and_is_called_so():
+    (verdict,) = judged(finals(), claim(), folds=5)
+    half = stats.t.ppf(0.975, 4) * np.std(SGD, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    assert (verdict.lo, verdict.hi) == pytest.approx((np.mean(SGD) - half - 0.98, np.mean(SGD) + half - 0.98))
+    assert "(95 % t-interval of the mean corrected for overlapping training sets, 5 folds)" in verdict.sentence
 
 
 def test_where_longer_runs_came_to_the_value_their_median_epoch_is_told():

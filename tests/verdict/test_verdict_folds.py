@@ -43,6 +43,7 @@ def test_the_interval_of_a_verdict_is_wider_than_that_of_independent_replicates_
 def test_what_asks_for_independent_replicates_is_not_computed_of_folds():
     verdict = folded(margin=0.001)
     assert (verdict.p_signflip, verdict.p_floor, verdict.more) == (None, None, None)
+    assert (verdict.wins, verdict.wins_n, verdict.wins_lo, verdict.wins_hi) == (5, 5, None, None)
     plain = judge(make_finals(VALUES), arms=["sgd", "adam"], margin=0.001)[0]
     assert verdict.analyses < plain.analyses
 
@@ -51,6 +52,7 @@ def test_the_sentence_speaks_of_folds_and_says_that_the_interval_is_corrected():
     verdict = folded()
     assert "5 paired folds" in verdict.sentence
     assert "t-interval corrected for overlapping training sets" in verdict.sentence
+    assert verdict.sentence.endswith("not the data that the folds are of or other problems.")
     assert "more folds of the same data would hardly find less" in folded(margin=0.05).sentence or (
         folded(margin=0.05).verdict != "undecided"
     )

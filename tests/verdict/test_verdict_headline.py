@@ -7,6 +7,7 @@ import itertools
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from harness.verdict import Context, headline, winner
 from harness.verdict.answer import rivals
@@ -106,6 +107,10 @@ def test_a_best_baseline_is_named_too(kit):
     assert "exploratory" not in text
 
 
+def test_a_best_baseline_says_of_what_level_intervals_with_arms_are_that_are_not_declared(kit):
+    assert "; the others 95 %, exploratory; 5 paired" in one(kit, {"adam": -0.03, "lion": -0.05}, primary=("adam",))
+
+
 def test_best_is_not_said_where_the_front_is_undecided(kit):
     text = one(kit, {"adam": 0.03, "lion": 0.0301})
     assert "best" not in text
@@ -137,6 +142,19 @@ def test_many_arms_are_summed_up_with_the_ends_of_their_intervals(kit):
     )
     assert f"from {-100 * level.lo:.2f} pp lower to {100 * level.hi:.2f} pp higher fits" in text
     assert "99.38 % intervals with sgd, adjusted for 8 comparisons" in text
+
+
+def test_many_undecided_arms_are_not_said_to_fit_what_fits_one_of_them(kit):
+    spread = (0.03, -0.02, 0.01, -0.03, 0.02)
+    values = {"sgd": kit.base}
+    for at in range(1, 8):
+        values[f"o{at}"] = [b + at * s for b, s in zip(kit.base, spread, strict=True)]
+    text = line(kit, kit.finals(values), tuple(values))
+    # mean .002 at, half width t(1 - .025 / 7, 4) sd at / sqrt(5)
+    half = 7 * stats.t.ppf(1 - 0.025 / 7, 4) * stats.sem(spread)
+    low, high = 100 * (half - 7 * 0.002), 100 * (half + 7 * 0.002)
+    assert f"together their intervals reach from {low:.0f} pp lower to {high:.0f} pp higher in test accuracy (" in text
+    assert "fits these runs" not in text
 
 
 def test_the_best_of_many_is_ahead_of_its_nearest_rival_at_least_by(kit):
@@ -261,6 +279,45 @@ def test_the_winner_is_better_than_every_other_arm(kit):
     assert winner(verdicts_of(kit, {"adam": -0.03, "lion": -0.05}), problem="mnist-cnn") == "sgd"
     assert winner(verdicts_of(kit, {"adam": 0.03, "lion": 0.0301}), problem="mnist-cnn") is None
     assert winner(verdicts_of(kit, {"adam": 0.0}), problem="mnist-cnn") is None
+
+
+NARROWLY = (0.02, 0.005, 0.004, 0.015, 0.006)
+"""By how much adam is ahead of lion: told from 0 at 95 %, not at 97.5 %."""
+
+
+def narrowly(kit, names, **chosen):
+    """Verdicts on problems where adam is the best of three by little."""
+    assert 0.025 < stats.ttest_1samp(NARROWLY, 0).pvalue < 0.05
+    values = arms_of(kit, {"adam": 0.05, "lion": 0.0})
+    values["lion"] = [a - d for a, d in zip(values["adam"], NARROWLY, strict=True)]
+    finals = pd.concat([kit.finals(values, problem=name) for name in names])
+    return kit.judge(finals, arms=tuple(values), problems=names, trials=6, **chosen)
+
+
+def test_each_further_problem_is_another_chance_to_be_called_best_wrongly(kit):
+    assert winner(narrowly(kit, ("a",)), problem="a") == "adam"
+    assert winner(narrowly(kit, ("a", "b")), problem="a") is None
+
+
+def test_a_best_baseline_is_held_to_that_against_arms_that_are_not_declared(kit):
+    values = {"sgd": kit.base, "adam": [b - d for b, d in zip(kit.base, NARROWLY, strict=True)]}
+    values["lion"] = arms_of(kit, {"lion": -0.05})["lion"]
+    found = {}
+    for names in (("a",), ("a", "b")):
+        finals = pd.concat([kit.finals(values, problem=name) for name in names])
+        verdicts = kit.judge(finals, arms=tuple(values), problems=names, primary=("lion",))
+        found[names] = winner(verdicts, problem="a")
+    assert found == {("a",): "sgd", ("a", "b"): None}
+
+
+def test_so_is_each_further_look(kit):
+    assert winner(narrowly(kit, ("a",), looks=2), problem="a") is None
+
+
+def test_best_on_several_problems_says_at_which_level(kit):
+    assert "the others 95 %, exploratory, but 'best' at 97.5 %; 5 paired" in two_problems(
+        kit, {"adam": 0.03, "lion": 0.0}, {"adam": -0.03, "lion": 0.03}
+    )
 
 
 def test_untuned_verdicts_crown_nobody(kit):
