@@ -15,12 +15,11 @@ from torch import nn
 from harness.errors import PluginError
 from harness.hookspecs import Phase, Strategy
 from harness.spec import digest
-from harness.strategies import modes
+from harness.strategies import modes, notes
 from harness.strategies.blocks import BlockMap
 from harness.strategies.calls import calling
 from harness.strategies.modes import NormPolicy
 from harness.strategies.selection import Parameter, collect
-from harness.train import snapshot
 
 
 class Transfer:
@@ -45,8 +44,8 @@ class Transfer:
     generator: torch.Generator
     """For all that the strategy draws, so that it shifts no other stream."""
     memo: dict[str, Any]
-    """Free for the strategy's own notes. A resumed run gets back what is a tensor or plain data; the rest is what
-    `prepare` and `phases` put there."""
+    """Free for the strategy's own notes. A resumed run gets back what is a tensor (one of the model as that tensor) or
+    plain data; the rest is what `prepare` and `phases` put there."""
     kept: dict[str, dict[str, torch.Tensor]]
     """State of the model at the end of each phase that has `keep`, by the phase's name."""
     unused: tuple[str, ...]
@@ -129,15 +128,14 @@ class Transfer:
 
     def notes(self) -> dict[str, Any]:
         """What a resumed run cannot make again: kept states, and those of the notes that a file can hold."""
-        memo = {name: value for name, value in self.memo.items() if snapshot.plain(value, name)}
-        return {"kept": self.kept, "memo": memo, "penalties": self._penalties}
+        return {"kept": self.kept, "memo": notes.written(self.memo, self.model), "penalties": self._penalties}
 
-    def recall(self, notes: Mapping[str, Any]) -> None:
+    def recall(self, kept: Mapping[str, Any]) -> None:
         """Take back what `notes` gave."""
         device = next(self.model.parameters()).device
-        self.kept = {name: {key: t.to(device) for key, t in state.items()} for name, state in notes["kept"].items()}
-        self.memo.update(notes["memo"])
-        self._penalties = notes["penalties"]
+        self.kept = {name: {key: t.to(device) for key, t in state.items()} for name, state in kept["kept"].items()}
+        notes.take_back(self.memo, kept["memo"], self.model)
+        self._penalties = kept["penalties"]
 
     def end(self) -> None:
         """Let the strategy finish the model: merge or interpolate weights."""

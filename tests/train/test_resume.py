@@ -58,6 +58,55 @@ def noted(t):
 NOTED = Strategy("noted", phases=lambda t: [Phase(lambda p: 1.0)], penalty=noted)
 
 
+def refer(t):
+    """Notes that are tensors of the model, by themselves and beside what is the strategy's own."""
+    t.memo["weights"] = [p.tensor for p in t.parameters()]
+    t.memo["pairs"] = {p.name: (p.tensor.detach(), torch.zeros_like(p.tensor)) for p in t.parameters()}
+
+
+def pull_to_mean(t):
+    """Pulls the weights to a running mean of theirs."""
+    for tensor, mean in t.memo["pairs"].values():
+        mean.lerp_(tensor, 0.1)
+    own = zip(t.memo["weights"], t.memo["pairs"].values(), strict=True)
+    return sum((weight - mean).square().sum() for weight, (_, mean) in own)
+
+
+def look_up(t):
+    """Finds the weights when they are first needed."""
+    if "weights" not in t.memo:
+        t.memo["weights"] = tuple(p.tensor for p in t.parameters())
+    return 0.3 * sum(tensor.square().sum() for tensor in t.memo["weights"])
+
+
+def hold_on(t):
+    """A hook that adds to notes which it holds on to itself."""
+    seen = t.memo["seen"] = {"examples": torch.zeros(()), "sizes": []}
+
+    def note(module, inputs):
+        if module.training:
+            seen["examples"] += len(inputs[0])
+            seen["sizes"].append(len(inputs[0]))
+
+    t.model.register_forward_pre_hook(note)
+
+
+def by_examples(t):
+    seen = t.memo["seen"]
+    return 1e-3 * (seen["examples"] + sum(seen["sizes"])) * sum(p.tensor.square().sum() for p in t.parameters())
+
+
+def everything(t):
+    return [Phase(lambda p: 1.0)]
+
+
+OF_MODEL = [
+    Strategy("refers", phases=everything, prepare=refer, penalty=pull_to_mean),
+    Strategy("looks_up", phases=everything, penalty=look_up),
+    Strategy("holds_on", phases=everything, prepare=hold_on, penalty=by_examples),
+]
+
+
 class Stop(Exception):
     pass
 
@@ -148,6 +197,17 @@ def test_phases_kept_states_penalties_and_notes_go_on_too(tmp_path, strategy, ru
     spec = payload(epochs=None, steps=30, rule=rule)
     state = stopped(spec, made, tmp_path, after=after)
     assert resumed(spec, made, state) == uninterrupted(spec, made)
+
+
+@pytest.mark.parametrize("strategy", OF_MODEL, ids=lambda s: s.name)
+def test_notes_of_a_resumed_run_are_of_its_model_and_where_they_were(tmp_path, strategy):
+    """A copy of a weight would be pulled to nothing, and a copy of a note would not be the one that a hook adds to."""
+
+    def made():
+        return parts(strategy=strategy)
+
+    state = stopped(payload(), made, tmp_path, after=1)
+    assert resumed(payload(), made, state) == uninterrupted(payload(), made)
 
 
 def test_a_state_on_another_epoch_than_the_best_keeps_the_best_weights(tmp_path):
