@@ -42,6 +42,8 @@ class BlockMap:
     """Block of each parameter of the backbone, where the model says it by regular expressions."""
     head_calls: int = 1
     """How often the pass called the head."""
+    head_apart: bool = True
+    """Whether the head's tensors are read in its calls alone, so that what goes into it does not depend on them."""
 
     def block(self, path: str, attr: str = "") -> int:
         """The block of what the module of that name owns: its own, or that of the nearest ancestor that was called.
@@ -104,7 +106,15 @@ def map_blocks(
         followed=tuple(seen.followed),
         of_parameter={_dotted(path, attr): stage_of[group] for (path, attr), group in groups.items()},
         head_calls=seen.of_module[head],
+        head_apart=_is_apart(model, head, seen),
     )
+
+
+def _is_apart(model: nn.Module, head: str, seen: Trace) -> bool:
+    """Whether nothing but the head reads its parameters and buffers."""
+    layer = model.get_submodule(head)
+    own = [id(tensor) for tensor in (*layer.parameters(), *layer.buffers())]
+    return all(_inside(reader, head) for tensor in own for reader in seen.readers.get(tensor, ()))
 
 
 def own_parameters(model: nn.Module, head: str) -> Iterator[tuple[str, nn.Module, str, nn.Parameter]]:

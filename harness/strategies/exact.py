@@ -45,11 +45,14 @@ def solve(
 
     Raises:
         Diverged: the optimum was not reached.
-        NotApplicable: the head is no linear layer of features (N, D), or not the last thing that is computed.
+        NotApplicable: the head is no linear layer of features (N, D), not the last thing that is computed, or its
+            weights are those of another layer too.
     """
     head = transfer.model.get_submodule(transfer.head)
     if not isinstance(head, nn.Linear):
         raise NotApplicable(f"the head '{transfer.head}' is {type(head).__name__}; only a linear layer is fitted")
+    if not transfer.head_apart:
+        raise NotApplicable(f"the network reads the weights of its head '{transfer.head}' on the way to it, too")
     reading = reader.read(transfer.model, examples)
     _check_last(reading, head, transfer.head)
     features, targets = reading.features, reading.targets

@@ -21,7 +21,8 @@ from harness.train.feed import Examples, Pair
 class Prefix:
     """A model whose head alone trains, seen from a split that is evaluated again and again in evaluation mode.
 
-    Nothing is kept of a network that does more with the head's output than to return it, or that draws numbers.
+    Nothing is kept of a network that does more with the head's output than to return it, that draws numbers, or that
+    reads the head's weights on its way to the head.
     """
 
     def __init__(self, model: nn.Module, head: str) -> None:
@@ -36,7 +37,8 @@ class Prefix:
         inside = {id(module) for module in model.get_submodule(head).modules()}
         outside = [module for module in model.modules() if id(module) not in inside]
         moving = any(module.training and any(True for _ in module.buffers(recurse=False)) for module in outside)
-        return cls(model, head) if all(p.head for p in phase.parameters()) and not moving else None
+        still = phase.transfer.head_apart and all(p.head for p in phase.parameters())
+        return cls(model, head) if still and not moving else None
 
     def scored(self, examples: Examples) -> Iterator[Pair]:
         """Outputs (B, K) and targets (B, ...) of each chunk of the split, always the same split."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -41,6 +41,10 @@ class Trace:
     """Layers whose output went into a batch or instance normalisation as it was, each with the name of that."""
     latest: tuple[str, torch.Tensor] | None = None
     """The layer that returned last, and what."""
+    under_way: list[str] = field(default_factory=list)
+    """Modules that were called and have not returned, the innermost last."""
+    readers: dict[int, set[str]] = field(default_factory=dict)
+    """By identity of a tensor, the innermost modules whose calls read it."""
 
 
 def trace(model: nn.Module, example: torch.Tensor) -> Trace:
@@ -86,11 +90,13 @@ def _note_call(found: Trace, name: str, module: nn.Module, inputs: Any) -> None:
     found.last[name] = found.calls
     found.of_module[name] += 1
     found.calls += 1
+    found.under_way.append(name)
     if isinstance(module, _NormBase) and found.latest is not None and inputs and inputs[0] is found.latest[1]:
         found.followed.append((found.latest[0], name))
 
 
 def _note_width(found: Trace, name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    found.under_way.pop()
     if isinstance(output, torch.Tensor) and output.dim() >= 2:
         found.widths[name] = output.shape[1]
     if owns_parameters(module) and isinstance(output, torch.Tensor):
@@ -119,8 +125,20 @@ class _Reading(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self._note([*args, *(kwargs or {}).values()])
-        return func(*args, **(kwargs or {}))
+        given, reader = [*args, *(kwargs or {}).values()], self.found.under_way[-1:]
+        self._note(given)
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor | list | tuple) and not isinstance(result, torch.Size):
+            self._note_reader(given, reader)
+        return result
+
+    def _note_reader(self, values: Iterable[Any], reader: Sequence[str]) -> None:
+        """Of what gives tensors: a dtype or a device says nothing of a tensor's numbers."""
+        for value in values:
+            if isinstance(value, torch.Tensor):
+                self.found.readers.setdefault(id(value), set()).update(reader)
+            elif isinstance(value, list | tuple):
+                self._note_reader(value, reader)
 
     def _note(self, values: Iterable[Any]) -> None:
         for value in values:

@@ -85,6 +85,11 @@ class Transfer:
         self._penalties = 0
 
     @property
+    def head_apart(self) -> bool:
+        """Whether what goes into the head does not depend on the head, as it does where layers share its weights."""
+        return self._blocks.head_apart
+
+    @property
     def n_blocks(self) -> int:
         """Number of stages, the head included."""
         return self._blocks.n_blocks

@@ -101,6 +101,20 @@ def test_a_network_that_goes_on_after_its_head_is_not_applicable():
         solved(Squashed())
 
 
+def test_a_network_that_reads_the_weights_of_its_head_elsewhere_is_not_applicable():
+    class Mirrored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(36, 8), nn.Linear(8, 5)
+
+        def forward(self, inputs):
+            hidden = torch.relu(self.body(inputs.flatten(1)))
+            return self.head(hidden @ self.head.weight.T @ self.head.weight)
+
+    with pytest.raises(NotApplicable, match="reads the weights of its head 'head' on the way to it, too"):
+        solved(Mirrored())
+
+
 def test_an_optimum_that_is_nowhere_is_said():
     features = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)
     head = nn.Linear(1, 1).double()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -108,6 +110,30 @@ def double(module, inputs):
 def test_norms_that_take_notes_while_frozen_keep_nothing():
     """The same net with norms in training mode, as `norm = "train"` has them: their statistics move."""
     assert trained(PROBE, norm="train")[1] == 10
+
+
+class Mirrored(nn.Module):
+    """A network that has the weights of its head in it a second time, or that asks for their type alone."""
+
+    def __init__(self, shape, outputs, *, twice=True):
+        super().__init__()
+        self.body, self.head, self.twice = nn.Linear(36, outputs + 3), nn.Linear(outputs + 3, outputs), twice
+
+    def forward(self, inputs):
+        hidden = torch.tanh(self.body(inputs.flatten(1).to(self.head.weight.dtype)))
+        return self.head(hidden + hidden @ self.head.weight.T @ self.head.weight if self.twice else hidden)
+
+
+def test_nothing_is_kept_where_the_weights_of_the_head_are_read_before_it(monkeypatch):
+    """What goes into such a head is another thing after every step."""
+    kept = trained(PROBE, Mirrored)
+    monkeypatch.setattr(Prefix, "of", never)
+    assert kept == trained(PROBE, Mirrored)
+    assert kept[1] == 10
+
+
+def test_what_asks_the_head_for_its_type_reads_no_weights():
+    assert trained(PROBE, partial(Mirrored, twice=False))[1] == 1
 
 
 @pytest.mark.parametrize("strategy", [FULL, FREEZE], ids=lambda s: s.name)
