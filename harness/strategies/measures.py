@@ -297,11 +297,16 @@ def _moved(transfer: Transfer, parameter: Parameter) -> Squares:
     """Squared change since θ⁰, and squared θ⁰; both 0 for what was added."""
     if parameter.name not in transfer.start:
         return 0.0, 0.0
-    start = transfer.start[parameter.name].double()
+    start = _precise(transfer.start[parameter.name])
     try:  # the value that the layer computes with, where a parametrisation is left in place
         with torch.no_grad():
             now = operator.attrgetter(parameter.name)(transfer.model)
     except AttributeError:
         now = parameter.tensor
-    change = now.detach().cpu().double() - start
-    return float(change.square().sum()), float(start.square().sum())
+    change = _precise(now.detach().cpu()) - start
+    return float(change.abs().square().sum()), float(start.abs().square().sum())
+
+
+def _precise(tensor: torch.Tensor) -> torch.Tensor:
+    """The same numbers in 64 bits each; complex ones stay complex."""
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)

@@ -17,6 +17,7 @@ from sklearn.metrics import recall_score
 from torch import nn
 from torch.nn.utils import parametrize
 
+from harness import strategies
 from harness.execute import work
 from harness.hookspecs import Phase, Splits, Strategy
 from harness.strategies import forgetting, measures
@@ -225,6 +226,27 @@ def test_drift_is_the_distance_from_the_start_over_the_length_of_the_start(strat
 def test_what_is_frozen_has_a_drift_of_exactly_0():
     assert measured(PROBE)["drift"] == 0.0
     assert measured(FREEZE)["blocks"][0]["drift"] == 0.0
+
+
+def test_of_complex_weights_both_parts_drift():
+    """From 3 + 4i to 3 + 5i it is 1 of 5."""
+
+    class Turned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.turn, self.head = nn.Parameter(torch.tensor([[3 + 4j]])), nn.Linear(1, 2)
+
+        def forward(self, inputs):
+            return self.head((inputs.to(torch.complex64) @ self.turn).abs())
+
+    model = Turned()
+    transfer = strategies.prepare(
+        FULL, model, input_example=torch.ones(1, 1), steps=4, generator=torch.Generator().manual_seed(0)
+    )
+    with torch.no_grad():
+        model.turn += 1j
+    (turn,) = [parameter for parameter in transfer.parameters() if parameter.name == "turn"]
+    assert measures.relative([measures._moved(transfer, turn)]) == pytest.approx(0.2, rel=1e-6)
 
 
 def test_a_new_head_has_no_drift_and_one_that_was_kept_has():
