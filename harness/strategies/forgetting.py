@@ -96,17 +96,25 @@ def against_source(
 
 @contextlib.contextmanager
 def _with_head_of(original: nn.Module, transfer: Transfer) -> Iterator[nn.Module]:
-    """The tuned network with the source's head, for as long as the block lasts."""
-    model, head = transfer.model, transfer.head
-    own = model.get_submodule(head)
-    places = [path for path, module in model.named_modules(remove_duplicate=False) if module is own]
+    """The tuned network with the source's head, for as long as the block lasts.
+
+    The layer stays and becomes the source's in all that it consists of: the network may call it from a list of its own,
+    where no other layer could be put in its place.
+    """
+    model, head = transfer.model, transfer.model.get_submodule(transfer.head)
+    there = original.get_submodule(transfer.head)
+    own = head.__class__, head.__dict__
     try:
-        for path in places:
-            model.set_submodule(path, original.get_submodule(head))
+        _become(head, there.__class__, there.__dict__)
         yield model
     finally:
-        for path in places:
-            model.set_submodule(path, own)
+        _become(head, *own)
+
+
+def _become(module: nn.Module, kind: type, fields: dict[str, Any]) -> None:
+    # A module has a way of its own to set what is called a parameter or a layer; this is neither.
+    object.__setattr__(module, "__class__", kind)
+    object.__setattr__(module, "__dict__", fields)
 
 
 def flat(inputs: torch.Tensor, head: nn.Module) -> torch.Tensor:

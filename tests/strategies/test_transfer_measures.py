@@ -512,6 +512,36 @@ def test_kept_forgetting_is_the_loss_of_accuracy_with_the_sources_head(strategy)
     assert result["weights_hash"] == snapshot.weights_hash(model)
 
 
+class Listed(nn.Module):
+    """A network that calls its layers from a list of its own."""
+
+    def __init__(self, shape=(1, 6, 6), outputs=3):
+        super().__init__()
+        self.body, self.head = nn.Linear(36, 6), nn.Linear(6, outputs)
+        self.chain = [nn.Flatten(), self.body, torch.tanh, self.head]
+
+    def forward(self, inputs):
+        for call in self.chain:
+            inputs = call(inputs)
+        return inputs
+
+
+def test_the_sources_head_is_called_from_wherever_the_network_calls_its_head():
+    net = Listed()
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    source = dataclasses.replace(a_source(), state=state)
+    result, model = trained(spec=spec_of(optimizer={"use": "optimizer", "lr": 0.5}), source=source, build=Listed)
+    head = {name: tensor.clone() for name, tensor in model.head.state_dict().items()}
+    assert result["weights_hash"] == snapshot.weights_hash(model)
+    labels = source.test.targets.numpy()
+    before = (predictions(net, source.test) == labels).sum()
+    net.body.load_state_dict(model.body.state_dict())
+    after = (predictions(net, source.test) == labels).sum()
+    assert result["transfer"]["forgetting_kept"] == (before - after) / 90
+    assert before != after
+    assert snapshot.equal(model.head.state_dict(), head)
+
+
 def by_sklearn(net, source):
     """Correct ones of the source's test set by scikit-learn on features of the net."""
     net.eval()
