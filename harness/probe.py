@@ -95,6 +95,8 @@ def price(question: Mapping[str, Any]) -> dict[str, Any]:
         for end in question.get("ends", ()):
             _build_end(end, payload, parts, splits, device, source)
     except Inapplicable as error:  # its runs will say so too
+        for end in question.get("ends", ()):
+            _check_as_senseless(end, payload, parts, splits, device, source, why=str(error))
         return {"parameters": 0, "step_seconds": None, "example_seconds": None, "not_applicable": str(error)}
     except (PluginError, TypeError) as error:
         if TypeError in (type(error), type(error.__cause__)):
@@ -135,10 +137,39 @@ def _build_end(
     problem = {**payload["problem"], **end["problem"], "steps": end["steps"]}
     try:
         training.build_only({**payload, "problem": problem}, parts, splits, device=device, source=source)
-    except Inapplicable:
-        return
+    except Inapplicable as error:
+        raise PluginError(
+            f"strategy '{parts.strategy.name}' is not applicable there and is so elsewhere: {error} "
+            f"(tuning may try {end['at']}; leave it out of [tuning] space)"
+        ) from error
     except (Exception, SystemExit) as error:
         raise PluginError(f"{_why(error)} (tuning may try {end['at']})") from error
+
+
+def _check_as_senseless(
+    end: Mapping[str, Any],
+    payload: Mapping[str, Any],
+    parts: Parts,
+    splits: Splits,
+    device: torch.device,
+    source: Source | None,
+    *,
+    why: str,
+) -> None:
+    """Nothing, where a strategy that has no meaning on the model has none there either.
+
+    Raises:
+        PluginError: it has one there, so that some of its runs would count and others not.
+    """
+    problem = {**payload["problem"], **end["problem"], "steps": end["steps"]}
+    try:
+        training.build_only({**payload, "problem": problem}, parts, splits, device=device, source=source)
+    except Exception:
+        return
+    raise PluginError(
+        f"strategy '{parts.strategy.name}' is not applicable as the arm has it, and is so elsewhere: {why} "
+        f"(tuning may try {end['at']}; give the arm options with which it is)"
+    )
 
 
 def _blame_word(strategy: Strategy, options: Mapping[str, Any], error: BaseException) -> None:

@@ -178,6 +178,26 @@ def test_a_setting_is_built_at_the_ends_of_what_tuning_searches(origin, tmp_path
 
 
 @pytest.mark.parametrize(
+    ("given", "tried", "said"),
+    [
+        (None, "conv", "is not applicable there and is so elsewhere: .*'conv' in it"),
+        ("conv", "0", "is not applicable as the arm has it, and is so elsewhere: .*'conv' in it"),
+    ],
+)
+def test_a_strategy_that_applies_at_some_of_what_tuning_searches_is_refused(origin, tmp_path, given, tried, said):
+    def lora(targets):
+        return {"use": "lora", "r": 2, "alpha": None, "rslora": False, "targets": targets}
+
+    def priced(*tried):
+        ends = [{"at": f"targets = {at!r}", "steps": 8, "problem": {"strategy": lora(at)}} for at in tried]
+        return price(origin, tmp_path, ends=ends, strategies="strategies_weights", strategy=lora(given))
+
+    assert bool(priced(given).get("not_applicable")) == (given == "conv")
+    with pytest.raises(PluginError, match=rf"strategy 'lora' {said} .*\(tuning may try targets = '{tried}'"):
+        priced(given, tried)
+
+
+@pytest.mark.parametrize(
     ("strategy", "said"),
     [
         (

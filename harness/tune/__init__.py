@@ -112,7 +112,8 @@ def tune(plan: Plan, label: Label, memo: Memo | None = None) -> Batch:
         settings = asker.ask(min(tuning.batch, tuning.trials - len(trials)))
         tries = [_Try(len(trials) + place, setting) for place, setting in enumerate(settings)]
         yield from _in_turn(plan, label, asker, tries) if in_turn else _at_once(plan, label, tries, trials)
-        if (why := _not_applicable(tries)) is not None:
+        # Behind trials that trained something, one that has nothing to train failed as any other may.
+        if not trials and (why := _not_applicable(tries)) is not None:
             return Study(asked.key, label.problem, label.arm, label.replicate, asked.space, (), None, why)
         for one in tries:
             trials.append(_judge(plan, label, one, trials))

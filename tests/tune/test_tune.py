@@ -196,6 +196,25 @@ def test_a_failed_trial_counts_as_the_floor(tmp_path):
     assert study.trials[1].reason == "error: RuntimeError: no such luck"
 
 
+def without_meaning(payload):
+    return {"status": "not_applicable", "reason": "nothing to train", "evaluations": []}
+
+
+def test_a_trial_without_meaning_ends_a_study_at_its_beginning_alone(tmp_path):
+    """Behind trials that trained something it failed, as any other may, and the best of them is chosen."""
+    study, _ = drive(planned(tmp_path, trials=4), without_meaning)
+    assert (study.not_applicable, study.trials, study.best) == ("nothing to train", (), None)
+    answers = iter([ok_of(0.6), ok_of(0.8), without_meaning, ok_of(0.7)])
+    study, _ = drive(planned(tmp_path, trials=4), lambda payload: next(answers)(payload))
+    assert study.not_applicable is None
+    assert [trial.reason for trial in study.trials] == [None, None, "not_applicable: nothing to train", None]
+    assert study.best == study.trials[1]
+
+
+def ok_of(value):
+    return lambda payload: ok(payload, lambda split, epoch: value)
+
+
 def test_without_a_floor_a_failed_trial_counts_as_the_worst_value_seen(tmp_path):
     plan = planned(tmp_path, trials=5, **{"compare.metric": "loss"})
     # A score of v is a loss of 1 - v in these answers.
