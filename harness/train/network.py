@@ -16,7 +16,7 @@ from harness.strategies.source import Source, fit_state
 from harness.train.device import apart, reseed
 from harness.train.feed import Pair
 from harness.train.parts import Parts, options
-from harness.train.returned import as_network
+from harness.train.returned import as_network, check_new
 
 
 class Inapplicable(Exception):
@@ -106,7 +106,9 @@ class Blueprint:
 
     def _built(self, outputs: int) -> nn.Module:
         made = self.parts.model.build(tuple(self.example[0].shape[1:]), outputs, **options(self.problem["model"]))
-        return as_network(self.problem["model"]["use"], made)
+        found = as_network(self.problem["model"]["use"], made)
+        check_new(self.problem["model"]["use"], found)
+        return found
 
     def _placed(self, model: nn.Module) -> nn.Module:
         """On the device; images are channels-last."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import torch
 from torch import nn
+
+_built: weakref.WeakValueDictionary[int, nn.Parameter] = weakref.WeakValueDictionary()
+"""Parameters of networks that were built in this process, by identity: two tensors cannot be told apart by `==`."""
 
 
 class Diverged(Exception):
@@ -18,7 +22,7 @@ class BadOutput(Exception):
 
 
 def as_network(model: str, found: Any) -> nn.Module:
-    """What a model's `build` returned, if it is a module whose parameters all have a shape.
+    """What a model's `build` returned, if it is a module of tensors that all have a shape.
 
     Raises:
         BadOutput: it is something else.
@@ -29,7 +33,26 @@ def as_network(model: str, found: Any) -> nn.Module:
         if nn.parameter.is_lazy(tensor):
             way = "give each layer its sizes, which follow from input_shape"
             raise BadOutput(f"model '{model}' built a lazy layer, '{name}' has no shape yet; {way}")
+    for name, value in found.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            way = "keep it as a buffer, or out of the state"
+            raise BadOutput(
+                f"model '{model}' has '{name}' in its state dict, {type(value).__name__} and no tensor; {way}"
+            )
     return found
+
+
+def check_new(model: str, found: nn.Module) -> None:
+    """Nothing, where none of the network's parameters trained in one that was built before.
+
+    Raises:
+        BadOutput: one did, as where a plugin keeps its networks: a run would begin where another one ended.
+    """
+    for name, parameter in found.named_parameters():
+        if _built.get(id(parameter)) is parameter:
+            way = "build must make a new one each time"
+            raise BadOutput(f"model '{model}' built '{name}' into an earlier network, and again into this one; {way}")
+    _built.update((id(parameter), parameter) for parameter in found.parameters() if parameter.requires_grad)
 
 
 def check_finite(losses: torch.Tensor, begun: int) -> None:

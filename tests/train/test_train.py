@@ -622,6 +622,34 @@ def test_a_model_whose_parameters_have_no_shape_yet_is_bad_output():
         run(payload(), parts(model=lazy))
 
 
+class Noted(nn.Linear):
+    """A layer that keeps a text beside its weights."""
+
+    def get_extra_state(self):
+        return {"version": "2"}
+
+
+def test_a_model_whose_state_is_not_of_tensors_alone_is_bad_output():
+    build = lambda shape, outputs: nn.Sequential(Noted(4, 8), nn.Linear(8, outputs))  # noqa: E731
+    with pytest.raises(returned.BadOutput, match=r"has '0._extra_state' in its state dict, dict and no tensor;"):
+        run(payload(), parts(model=build))
+
+
+def test_a_network_that_was_built_before_is_bad_output():
+    """A run would begin with the weights that the one before it left."""
+    layer = nn.Linear(4, 8)
+    build = lambda shape, outputs: nn.Sequential(layer, nn.Linear(8, outputs))  # noqa: E731
+    assert run(payload(), parts(model=build))["status"] == "ok"
+    with pytest.raises(returned.BadOutput, match=r"model 'model' built '0.weight' into an earlier network, and again"):
+        run(payload(), parts(model=build))
+
+
+def test_layers_that_never_train_may_be_shared():
+    layer = nn.Linear(4, 8).requires_grad_(False)
+    build = lambda shape, outputs: nn.Sequential(layer, nn.Linear(8, outputs))  # noqa: E731
+    assert run(payload(), parts(model=build)) == run(payload(), parts(model=build))
+
+
 def test_a_model_that_is_no_module_is_bad_output():
     with pytest.raises(returned.BadOutput, match=r"model 'model' built function, not an nn.Module"):
         run(payload(), parts(model=lambda shape, outputs: make_splits))
