@@ -12,11 +12,13 @@ from typing import Any
 
 import torch
 
+from harness.errors import PluginError
 from harness.strategies import RunningPhase
 from harness.train.parts import Parts, options
 from harness.train.penalties import penalties, penalty_value
 from harness.train.returned import as_scalar
 
+_FREED = "backward through the graph a second time"
 Context = Callable[[], AbstractContextManager[Any]]
 
 
@@ -51,6 +53,7 @@ class Stepper:
             self.optimizer, phase.steps, steps_per_epoch, **options(problem["schedule"])
         )
         self._by_step = None if parts.schedule.watches is not None else self.scheduler
+        self._label = phase.label
         self._model, self._penalty = phase.transfer.model, phase.transfer.penalty
         self._loss, self._loss_name = loss, problem["loss"]["use"]
         self._autocast, self._counting = autocast, counting
@@ -84,12 +87,28 @@ class Stepper:
             with self._counting():
                 added = self._penalty()
             if added.requires_grad:  # else it is a constant, as 0 in a phase without a penalty
-                torch.autograd.backward(added)
+                self._differentiate_penalty(added)
             whole = whole + added.detach()
         if self._add_penalties is not None:
             self._add_penalties()
             whole = whole + penalty_value(self._weights, **self._strengths) if self._closures else whole
         return outputs.detach(), value.detach(), whole
+
+    def _differentiate_penalty(self, added: torch.Tensor) -> None:
+        """Leave the gradients of a strategy's penalty at the parameters.
+
+        Raises:
+            PluginError: it hangs on what is no longer there.
+        """
+        try:
+            torch.autograd.backward(added)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if _FREED in str(error):
+                why = "it hangs on what the forward pass of the batch computed, which the loss has freed by then"
+                raise PluginError(f"{self._label}: penalty has no gradient: {why}; take it of parameters") from error
+            raise PluginError(f"{self._label}: penalty has no gradient: {error}") from error
 
     def _step_by_closure(self, inputs: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and loss of the first evaluation, which is the one before the step."""

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.errors import PluginError
 from harness.execute import work
 from harness.hookspecs import Loss, Metric, Model, NotApplicable, Optimizer, Phase, Schedule, Splits, Strategy
 from harness.spec import TRAINING, canonical, run_seeds, seed
@@ -648,6 +649,18 @@ def test_layers_that_never_train_may_be_shared():
     layer = nn.Linear(4, 8).requires_grad_(False)
     build = lambda shape, outputs: nn.Sequential(layer, nn.Linear(8, outputs))  # noqa: E731
     assert run(payload(), parts(model=build)) == run(payload(), parts(model=build))
+
+
+def test_a_penalty_on_what_the_forward_pass_computed_says_what_it_may_hang_on():
+    features = Strategy(
+        "features",
+        phases=FULL.phases,
+        prepare=lambda t: t.model[0].register_forward_hook(lambda m, inputs, found: t.memo.update(found=found)),
+        penalty=lambda t: t.memo["found"].square().mean(),
+    )
+    said = "strategy 'features', phase 1: penalty has no gradient: it hangs on what the forward pass of the batch"
+    with pytest.raises(PluginError, match=said):
+        run(payload(), parts(strategy=features))
 
 
 def test_a_model_that_is_no_module_is_bad_output():
