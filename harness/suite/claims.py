@@ -54,10 +54,9 @@ def _claim(
     problem = _variant(reading, path, "problem", variants.problems)
     if "metric" in table:
         metric = find(reading, "metric", table["metric"], (*path, "metric"))
-    if bound is None or arm is None or problem is None or metric is None:
-        return None
-    sound = [within_unit(reading, (*path, key), metric) for key in (bound, "tolerance") if key in table]
-    if not all(sound):
+    numbers: list[Path] = [(*path, key) for key in (bound, "tolerance") if key is not None and key in table]
+    sound = [metric is not None and within_unit(reading, number, metric) for number in numbers]
+    if bound is None or arm is None or problem is None or metric is None or not all(sound):
         return None
     return Claim(
         statement=table["statement"],

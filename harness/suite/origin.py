@@ -73,10 +73,9 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
     if not asked(reading):
         return None
     layers: dict[str, tuple[Path, ...]] = {"model": _there(reading, *model, (*SOURCE, "model")), "strategy": ()}
-    if not _same_model(reading, parts, model, layers["model"]):
-        return None
+    fits = _same_model(reading, parts, model, layers["model"])
     if reading.get((*SOURCE, "weights"), None):
-        chosen = parts.choose("model", layers["model"])
+        chosen = parts.choose("model", layers["model"]) if fits else None
         if chosen is None or not _has_weights(reading, chosen.info):
             return None
         return Origins({"model": {"use": chosen.use, **chosen.values}}, places=_places(reading, layers))
@@ -87,7 +86,8 @@ def origins(reading: Reading, parts: Parts, model: Sequence[Path]) -> Origins | 
         return None
     found = {kind: parts.choose(kind, layers[kind]) for kind in schema.PART_KEYS}
     there = {kind: part for kind, part in found.items() if part is not None}
-    if len(there) < len(found) or not _runs_by_itself(reading, there["schedule"], layers["schedule"]):
+    alone = "schedule" in there and _runs_by_itself(reading, there["schedule"], layers["schedule"])
+    if not fits or not alone or len(there) < len(found):
         return None
     values: dict[str, Plain] = {kind: {"use": part.use, **part.values} for kind, part in there.items()}
     where = {kind: part.info.origin for kind, part in there.items()}

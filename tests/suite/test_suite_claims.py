@@ -61,6 +61,13 @@ def test_mistakes_in_a_claim_are_named_with_the_way_out(tmp_path, table, says):
     assert says in refused(tmp_path, {"claim": [made]})
 
 
+def test_all_mistakes_of_a_claim_are_said_at_once(tmp_path):
+    said = refused(tmp_path, {"claim": [{**CLAIM, "arm": "sdg", "at_least": 98, "tolerance": 2}]})
+    assert "no arm named 'sdg'" in said
+    assert "claim 1 at_least: 'accuracy' is a fraction" in said
+    assert "claim 1 tolerance: 'accuracy' is a fraction" in said
+
+
 def test_a_claim_in_a_metric_that_is_no_fraction_may_have_any_value(tmp_path):
     (claim,) = claims(tmp_path, {"metric": "loss", "at_least": 98, "tolerance": 2})
     assert (claim.value, claim.tolerance) == (98.0, 2.0)

@@ -11,7 +11,7 @@ from harness.suite.origin import SuiteSource
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from suite_catalog import SHORT, at, mistake, read
+from suite_catalog import SHORT, at, mistake, mistakes, read
 
 SOURCE = 'question = "?"\n[source]\ndataset = "fashion-mnist"\n'
 
@@ -149,6 +149,15 @@ def test_every_declared_way_to_draw_a_head_is_taken(tmp_path: Path, way: str) ->
 def test_a_source_of_another_model_is_refused(tmp_path: Path) -> None:
     found = mistake(tmp_path, moved('model = "mlp"'))
     assert found.message == "[source] model: 'mlp' is trained, and its weights would go into 'cnn'"
+
+
+def test_what_else_is_wrong_in_a_source_of_another_model_is_said_too(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, moved('model = "mlp"', 'optimizer = "mometum"', source=SOURCE.replace("-mnist", "")))
+    assert [mistake.message for mistake in found] == [
+        "[source] dataset: no dataset named 'fashion'",
+        "[source] model: 'mlp' is trained, and its weights would go into 'cnn'",
+        "[source] optimizer: no optimizer named 'mometum'",
+    ]
 
 
 def test_a_new_head_of_an_arm_without_a_source_is_refused(tmp_path: Path) -> None:
