@@ -140,7 +140,10 @@ def _plan_words(plan: Plan) -> str:
 @suite_command
 @json_option
 def check(suite: Path, as_json: bool, **given: Any) -> None:
-    """Check SUITE: every mistake at once, with line, column and what is allowed. Nothing is run or written."""
+    """Check SUITE: every mistake at once, with line, column and what is allowed. Nothing is run or written.
+
+    No data are read and nothing is built: what shows only then is refused by `plan` and `run`, before anything runs.
+    """
     from harness import session as sessions
 
     try:
@@ -155,6 +158,7 @@ def check(suite: Path, as_json: bool, **given: Any) -> None:
         print_json({"ok": True, "problems": list(found.problems), "arms": list(found.arms), "mistakes": []})
         return
     click.echo(f"{suite} is valid: {len(found.problems)} problem(s), {len(found.arms)} arms ({', '.join(found.arms)})")
+    click.echo("no data were read and no arm was built: 'harness plan' does both, and refuses what does not fit")
 
 
 def _where(label: Label, suite: Suite) -> str:

@@ -187,7 +187,10 @@ def test_a_good_suite_is_said_to_be_valid_with_its_arms(look):
     before = look.files()
     result = look.run("check", suite)
     assert (result.code, result.err) == (0, "")
-    assert result.out == f"{suite} is valid: 1 problem(s), 2 arms (sgd, adam)\n"
+    assert result.out == (
+        f"{suite} is valid: 1 problem(s), 2 arms (sgd, adam)\n"
+        "no data were read and no arm was built: 'harness plan' does both, and refuses what does not fit\n"
+    )
     assert look.files() == before
 
 
