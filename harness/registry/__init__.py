@@ -25,7 +25,7 @@ from harness.registry.discovery import Source, find
 from harness.spec import digest
 from harness.store import write_atomically
 
-CACHE_SCHEMA = 5
+CACHE_SCHEMA = 6
 
 
 def load_catalog(folders: Sequence[Path] = ()) -> Catalog:
