@@ -165,7 +165,7 @@ def test_noise_in_the_answers_channel_is_the_failure_of_the_question_at_hand(loo
 
 
 def test_every_kind_of_question_has_a_deadline():
-    assert set(child.DEADLINES_SECONDS) == {"plugin", "data", "price", "outline", "weights"}
+    assert set(child.DEADLINES_SECONDS) == {"plugin", "data", "price", "outline", "weights", "conformance"}
 
 
 def test_the_hash_of_a_file_that_cannot_be_read_is_a_hash_all_the_same(look):
