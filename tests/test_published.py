@@ -145,7 +145,8 @@ def test_a_file_may_be_a_link(tmp_path):
 def test_what_is_not_found_is_named_with_its_folders_and_the_ways_out(tmp_path):
     with pytest.raises(DataError) as said:
         find(SAID, root=tmp_path)
-    due = f"no {FILE} in {tmp_path}/weights nor in {tmp_path}/torch/hub/checkpoints; put the file there or name another "
+    nowhere = f"no {FILE} in {tmp_path}/weights nor in {tmp_path}/torch/hub/checkpoints"
+    due = f"{nowhere}; put the file there or name another "
     assert str(said.value) == f"{due}folder by --data DIR, or let it be downloaded from {SAID.url} by --download"
     with pytest.raises(DataError, match=r"by --data DIR$"):
         find(Weights("by_hand.pth", 6), root=tmp_path)

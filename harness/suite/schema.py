@@ -77,6 +77,8 @@ BUDGET_KEYS: tuple[str, ...] = (
     "steps",
 )
 """What no arm may have more of, and tuning may not choose."""
+EQUAL_KEYS: tuple[str, ...] = ("dataset", *BUDGET_KEYS)
+"""What all arms of a problem share, so that they are measured on the same examples after the same effort."""
 TRANSFER: dict[str, Any] = {"head_init": "normal:0.01", "norm": "follow", "stages": 5}
 """Keys that say how a network is moved to the problem, with their defaults."""
 LATER_KEYS: tuple[str, ...] = ("labels_per_class", "folds", "validation_within", *TRANSFER)
@@ -115,7 +117,7 @@ def _axes(name: str, keys: list[str]) -> type[Table]:
     return create_model(name, __base__=Table, **fields)
 
 
-_PATCHED = [key for key in Problem.model_fields if key not in BUDGET_KEYS]
+_PATCHED = [key for key in Problem.model_fields if key not in EQUAL_KEYS]
 _PATCH: dict[str, Any] = {key: (_item(key) | None, None) for key in _PATCHED}
 
 # Replicates are folds, so all problems have as many.

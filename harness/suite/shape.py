@@ -58,10 +58,12 @@ def _missing(reading: Reading, path: Path, unknown: list[Path]) -> None:
 
 def _unknown(reading: Reading, path: Path) -> None:
     table, key = path[:-1], str(path[-1])
-    if table and table[0] in ("arm", "arms") and key in schema.BUDGET_KEYS:
-        message = f"arms cannot differ in '{key}': budgets are equal by construction"
-        cure = f"write {key} in [problem], or vary it in [problems]"
-        return reading.add("unequal-budget", message, reading.source.key(path), help=cure)
+    if table and table[0] in ("arm", "arms") and key in schema.EQUAL_KEYS:
+        budget = key in schema.BUDGET_KEYS
+        why = "budgets are equal by construction" if budget else "what is compared is measured on the same examples"
+        message, cure = f"arms cannot differ in '{key}': {why}", f"write {key} in [problem], or vary it in [problems]"
+        code = "unequal-budget" if budget else "unequal-data"
+        return reading.add(code, message, reading.source.key(path), help=cure)
     message = f"unknown key '{key}' {_inside(reading, table)}"
     allowed = ", ".join(declaration.keys_of(table))
     return reading.add("unknown-key", message, reading.source.key(path), allowed=allowed, help=_cure(reading, path))

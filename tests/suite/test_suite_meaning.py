@@ -131,6 +131,13 @@ def test_no_arm_has_a_budget_of_its_own(tmp_path: Path, key: str) -> None:
     assert "budgets are equal by construction" in found.message
 
 
+@pytest.mark.parametrize("value", ['"mnist"', '{ use = "mnist", invert = true }'])
+def test_no_arm_has_data_of_its_own(tmp_path: Path, value: str) -> None:
+    found = mistake(tmp_path, spelled('name = "a"', f'name = "b"\ndataset = {value}'))
+    assert (found.code, found.help) == ("unequal-data", "write dataset in [problem], or vary it in [problems]")
+    assert found.message == "arms cannot differ in 'dataset': what is compared is measured on the same examples"
+
+
 def test_arms_may_not_replace_what_problems_vary(tmp_path: Path) -> None:
     text = SHORT + 'baseline = "cnn"\n[problems]\nmodel = ["cnn", "mlp"]\n[arms]\nmodel = ["cnn", "table"]\n'
     found = mistake(tmp_path, text)
