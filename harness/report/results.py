@@ -26,6 +26,7 @@ from harness.report.layout import (
 from harness.report.layout import interval as interval_cell
 from harness.report.view import View
 from harness.verdict.format import Measure, p_value, percent
+from harness.verdict.numbers import wilson
 from harness.verdict.words import roughly
 
 
@@ -58,7 +59,7 @@ def summary(view: View) -> Table:
     )
     return table(
         f"Final runs per arm, on the test split. {counted} The mean is shown with its {interval(view)}; SD is the "
-        f"spread between replicates.{_beyond(view, measure)}",
+        f"spread between replicates.{_rates(view, measure)}{_beyond(view, measure)}",
         columns,
         rows,
     )
@@ -97,6 +98,13 @@ def _title(words: str) -> str:
     return f"{words[:1].upper()}{words[1:]}"
 
 
+def _rates(view: View, measure: Measure) -> str:
+    """What the interval of a failure rate is; empty where nothing failed."""
+    if all(row["n"] == row["n_ok"] for row in _summary_rows(view, measure)):
+        return ""
+    return " Failed: how many, and the rate with its 95 % Wilson interval."
+
+
 def _beyond(view: View, measure: Measure) -> str:
     """A word on intervals that reach where a share cannot be; empty where none does."""
     rows = _summary_rows(view, measure)
@@ -129,8 +137,16 @@ def _numbers(row: pd.Series, measure: Measure) -> list[Cell]:
         interval_cell(measure, lo, hi, places),
         number(plain(float(row["median"])), float(row["median"])),
         number(plain(float(row["sd"])), float(row["sd"])),
-        Cell(str(failed), float(failed)),
+        _failures(failed, int(row["n"])),
     ]
+
+
+def _failures(failed: int, n: int) -> Cell:
+    """`0`, or `1, 20 % [4, 62]`: how many, and the rate with its interval."""
+    if not failed:
+        return Cell("0", 0.0)
+    lo, hi = wilson(failed, n)
+    return Cell(f"{failed}, {failed / n:.0%} [{lo * 100:.0f}, {hi * 100:.0f}]".replace("%", " %"), float(failed))
 
 
 def train_seconds(view: View) -> dict[tuple[str, str, str], float]:

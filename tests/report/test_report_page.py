@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import synthetic
+from statsmodels.stats.proportion import proportion_confint
 
 from harness.report import methods, results, write
 from harness.report.scope import scope as scope_of
@@ -216,6 +217,15 @@ def test_failed_final_run_is_listed_counted_and_crossed(tmp_path: Path) -> None:
     assert "A failed final run counts as the metric's floor (10.00 %)." in text
 
 
+def test_a_failure_rate_has_its_wilson_interval() -> None:
+    made = results.summary(View(synthetic.findings(failed=frozenset({("adam", 2), ("adam", 4)}))))
+    lo, hi = proportion_confint(2, 5, method="wilson")
+    texts = {cell.text for row in made.rows for cell in row.cells}
+    assert f"2, 40 % [{100 * lo:.0f}, {100 * hi:.0f}]" in texts
+    assert "Failed: how many, and the rate with its 95 % Wilson interval." in made.caption
+    assert "Wilson" not in results.summary(View(synthetic.findings())).caption
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_without_failures_the_page_says_none(tmp_path: Path) -> None:
     assert "None: no run failed." in Page(built(tmp_path, arms=("sgd", "momentum"))).text
@@ -343,6 +353,7 @@ BUILD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import synthetic
+from statsmodels.stats.proportion import proportion_confint
 from harness.report import write
 from pathlib import Path
 write(synthetic.findings(), Path(sys.argv[2]))
