@@ -5,7 +5,7 @@ from harness.verdict.compare import analyses_of, compare
 from harness.verdict.format import Measure
 from harness.verdict.headline import headline
 from harness.verdict.judge import Judgement, judge, pair
-from harness.verdict.judgement import Context, Verdict, context_of, shared_streams, to_frame
+from harness.verdict.judgement import Context, Verdict, context_of, shared_streams
 from harness.verdict.lint import Remark, lint
 from harness.verdict.robust import Analysis
 from harness.verdict.summary import optimism, summarise
@@ -27,6 +27,5 @@ __all__ = [
     "pair",
     "shared_streams",
     "summarise",
-    "to_frame",
     "winner",
 ]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-import pandas as pd
 
 from harness.spec import STREAMS
 from harness.suite.checks import lacking_controls
@@ -111,18 +108,6 @@ class Verdict:
     def to_plain(self) -> dict[str, Plain]:
         """The row as plain data for JSON."""
         return dataclasses.asdict(self)
-
-
-COLUMNS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Verdict))
-_TYPES = {str(field.name): str(field.type) for field in dataclasses.fields(Verdict)}
-_DTYPES = {"bool": "bool", "int": "int64", "int | None": "Int64", "float": "float64", "float | None": "float64"}
-
-
-def to_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """The table `comparisons`, in the order given; missing numbers are NaN or <NA>."""
-    rows = [verdict.to_plain() for verdict in verdicts]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    return frame.astype({name: _DTYPES[kind] for name, kind in _TYPES.items() if kind in _DTYPES})
 
 
 def or_none(number: float) -> float | None:

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from harness.verdict import analyses_of, to_frame
-from harness.verdict.judgement import COLUMNS
+from harness.tables import frame
+from harness.verdict import Verdict, analyses_of
 
 PP = 0.01
 
@@ -360,17 +360,12 @@ def test_the_table_has_the_documented_columns_and_types(kit):
         "failed_arm failed_baseline delta sd lo hi level method p_t p_holm p_signflip p_floor p_tost wins wins_n "
         "wins_lo wins_hi p_superior margin mde80 more more_lo more_hi agree analyses verdict sentence"
     )
-    frame = to_frame([kit.verdict_of(pp(*kit.worked)), kit.verdict_of(pp(0.1))])
-    assert list(frame.columns) == list(COLUMNS) == names.split()
-    assert [str(frame[name].dtype) for name in ("primary", "n", "wins", "lo", "more")] == [
-        "bool",
-        "int64",
-        "Int64",
-        "float64",
-        "Int64",
-    ]
-    assert frame["wins"].tolist() == [5, pd.NA]
-    assert list(to_frame([]).columns) == list(COLUMNS)
+    made = frame("comparisons", [one.to_plain() for one in (kit.verdict_of(pp(*kit.worked)), kit.verdict_of(pp(0.1)))])
+    assert list(made.columns) == [field.name for field in dataclasses.fields(Verdict)] == names.split()
+    dtypes = {name: str(made[name].dtype) for name in ("primary", "n", "wins", "lo", "more")}
+    assert dtypes == {"primary": "boolean", "n": "Int64", "wins": "Int64", "lo": "float64", "more": "Int64"}
+    assert made["wins"].tolist() == [5, pd.NA]
+    assert list(frame("comparisons", []).columns) == names.split()
 
 
 def test_a_verdict_is_plain_data(kit):
