@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from harness.report import labels
 from harness.report.chart import Chart, chart
 from harness.report.plotting import (
-    OVERLAY,
     canvas,
     few_ticks,
     grid,
@@ -51,7 +50,7 @@ class Panel:
 def curves(view: View, problem: str) -> Chart | None:
     """Training and validation over the epochs: a thin line per replicate, a thick one for the median."""
     frame = curves_frame(view, problem)
-    if len(view.arms) > OVERLAY and (frame["metric"] == view.measure.name).any():
+    if view.alike(view.arms) and (frame["metric"] == view.measure.name).any():
         frame = frame[frame["metric"] == view.measure.name]
     lines = frame[frame["mark"] != BORDER]
     points = int(lines.groupby(["arm", "metric", "split", "replicate"]).size().max()) if len(lines) else 0
@@ -59,9 +58,9 @@ def curves(view: View, problem: str) -> Chart | None:
     sizes = sorted(set(runs.groupby("arm").size())) if len(runs) else [0]
     n = count(int(sizes[-1]), "run") if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} runs"
     seen = "points are the epochs" if points <= 2 else "a thin line per run"
-    seen += ", training dashed" if len(view.arms) > OVERLAY and not labels.within(view) else ""
+    seen += ", training dashed" if view.alike(view.arms) and not labels.within(view) else ""
     return chart(
-        _draw if len(view.arms) <= OVERLAY else _draw_many,
+        _draw_many if view.alike(view.arms) else _draw,
         frame,
         view,
         name="curves",

@@ -15,7 +15,6 @@ from harness.report.chart import Chart, chart
 from harness.report.counted import span
 from harness.report.plotting import (
     MUTED,
-    OVERLAY,
     PAPER,
     canvas,
     few_ticks,
@@ -51,7 +50,7 @@ def forgetting(view: View, problem: str) -> Chart | None:
     absent = [arm for arm in view.arms if arm in set(done) - set(frame["arm"])]
     without = f" Not here, since nothing could be forgotten: {listed(absent)}." if absent else ""
     marked = "the digit is the checkpoint that it starts from" if _numbered(frame) else "all start from one checkpoint"
-    if (many := frame["arm"].nunique() > OVERLAY) and len(frame):
+    if (many := view.alike(frame["arm"].unique())) and len(frame):
         marked = "filled with the head that the source had, hollow with one refitted"
     apart = f" A panel for each arm, and {view.baseline} in grey." if many else ""
     n = span(points.groupby(["arm", "head"]).size(), "replicate")
@@ -64,7 +63,7 @@ def forgetting(view: View, problem: str) -> Chart | None:
         title="What is gained, and what is forgotten",
         caption=f"Test {view.measure.words} on the target against the change in accuracy on the source's test set; up "
         f"and right is better, at 0 nothing is forgotten. Small marks are final runs ({view.main_setting}), {marked}; "
-        f"large markers are means. n = {n} per arm.{apart}{without} {_spread_said(frame)}"
+        f"large markers are means. n = {n} per arm.{apart}{without} {_spread_said(frame, many=many)}"
         f"{stretched(_scale(frame, view))}".strip(),
     )
 
@@ -100,12 +99,11 @@ def _is_wide(frame: pd.DataFrame) -> bool:
     return bool(frame["source_change"].astype(float).abs().max() > WIDE_FROM * EVEN)
 
 
-def _spread_said(frame: pd.DataFrame) -> str:
+def _spread_said(frame: pd.DataFrame, *, many: bool) -> str:
     if not len(frame) or not _is_wide(frame):
         return ""
     panels = [_is_wide(frame[frame["head"] == head]) for head in HEADS if (frame["head"] == head).any()]
-    overlaid = frame["arm"].nunique() <= OVERLAY  # else all panels have one axis
-    which = "source" if all(panels) or not overlaid else ("left" if panels[0] else "right") + " panel"
+    which = "source" if all(panels) or many else ("left" if panels[0] else "right") + " panel"
     said = f"The axis of the {which} is even from -{EVEN:g} to {EVEN:g} pp and logarithmic beyond, "
     return f"{said}so that runs near 0 are told apart. "
 
@@ -131,7 +129,7 @@ def _source_axis(axes: Axes, frame: pd.DataFrame, *, most: int) -> None:
 
 def _draw(frame: pd.DataFrame, view: View) -> Figure:
     arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
-    if len(arms) > OVERLAY:
+    if view.alike(arms):
         return _draw_many(frame, view, arms)
     heads = [head for head in HEADS if (frame["head"] == head).any()]
     top = legend_height(len(arms))

@@ -15,7 +15,6 @@ from harness.report.chart import Chart, chart
 from harness.report.counted import interval, per_arm
 from harness.report.plotting import (
     MUTED,
-    OVERLAY,
     canvas,
     category_axis,
     few_ticks,
@@ -88,7 +87,7 @@ def _chart(view: View, number: int, one: Series) -> Chart | None:
     scale = scale_of(view.measure, frame[["mean", "lo", "hi"]].to_numpy(float).ravel())
     dashed = [arm for arm in view.arms if _from_scratch(view, arm)]
     apart = f" Dashed: trained from scratch ({listed(dashed)})." if dashed else ""
-    if frame["arm"].nunique() > OVERLAY:
+    if view.alike(frame["arm"].unique()):
         apart += f" A panel for each arm, and {view.baseline} in grey."
     return chart(
         _draw,
@@ -149,7 +148,7 @@ def _from_scratch(view: View, arm: str) -> bool:
 
 def _draw(frame: pd.DataFrame, view: View) -> Figure:
     arms = [arm for arm in view.arms if (frame["arm"] == arm).any()]
-    if len(arms) > OVERLAY:
+    if view.alike(arms):
         return _draw_many(frame, view, arms)
     top = legend_height(len(arms)) if len(arms) > 1 else 0.05
     figure = canvas(top + 0.2 + 3.0 + 0.65)

@@ -101,8 +101,6 @@ def place(figure: Figure, left: float, top: float, width: float, height: float, 
     return figure.add_axes(box, **options)
 
 
-OVERLAY = 8
-"""With more arms than these in one panel nothing can be told apart, and each gets a panel of its own."""
 _COLUMNS, _PANEL, _BESIDE, _BELOW = 4, (1.85, 1.15), 0.43, 0.75
 """Panels a row, and inches: of a panel, between two, and below each for ticks and the next one's title."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -104,6 +104,10 @@ class View:
             styles[arm] = ArmStyle(index, COLOURS[colour], colour, MARKERS[1 + other % (len(MARKERS) - 1)])
             other += 1
         return styles
+
+    def alike(self, arms: Sequence[str]) -> bool:
+        """Whether two of the arms have one colour: small marks cannot be told apart then, so each gets a panel."""
+        return len({self.styles[arm].colour for arm in arms}) < len(arms)
 
     @cached_property
     def measure(self) -> Measure:

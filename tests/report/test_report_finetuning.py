@@ -287,7 +287,7 @@ def test_each_run_stands_where_target_and_source_put_it_marked_by_its_checkpoint
 
 
 def test_of_many_arms_each_has_a_panel_with_the_baseline_in_grey(view: View, monkeypatch: Any) -> None:
-    monkeypatch.setattr(forgetting, "OVERLAY", 2)
+    monkeypatch.setattr(View, "alike", lambda self, arms: True)
     frame = forgetting.forgetting_frame(view, "few")
     figure = drawn(forgetting._draw, frame, view)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["full", "linear_probe", "lp_ft", "bitfit", "lora"]
@@ -315,7 +315,7 @@ def test_one_run_that_forgot_everything_does_not_pile_the_others_up_at_0(
     assert axes.get_xscale() == scale
     low, high = axes.get_xlim()
     assert low < runs.min() < 0 < high
-    assert ("logarithmic beyond" in forgetting._spread_said(frame)) == (scale == "symlog")
+    assert ("logarithmic beyond" in forgetting._spread_said(frame, many=False)) == (scale == "symlog")
 
 
 @pytest.mark.parametrize(("head", "panel"), [("kept", 0), ("refit", 1)])
@@ -326,7 +326,7 @@ def test_the_caption_names_the_panel_whose_axis_alone_is_logarithmic(view: View,
     figure = drawn(forgetting._draw, frame, view)
     scales = [axes.get_xscale() for axes in figure.axes]
     assert (scales[panel], scales[1 - panel]) == ("symlog", "linear")
-    assert f"The axis of the {('left', 'right')[panel]} panel is even" in forgetting._spread_said(frame)
+    assert f"The axis of the {('left', 'right')[panel]} panel is even" in forgetting._spread_said(frame, many=False)
 
 
 def test_what_cannot_forget_is_named_and_not_drawn(view: View, undrawn: None) -> None:
@@ -458,7 +458,7 @@ def test_what_learns_from_scratch_is_dashed_in_line_and_legend(budgets: View, un
 
 
 def test_of_many_arms_over_labels_each_has_a_panel_with_the_baseline_in_grey(budgets: View, monkeypatch: Any) -> None:
-    monkeypatch.setattr(over, "OVERLAY", 2)
+    monkeypatch.setattr(View, "alike", lambda self, arms: True)
     (one,) = over.series(budgets)
     frame = over.over_frame(budgets, one)
     figure = drawn(over._draw, frame, budgets)
@@ -582,7 +582,7 @@ def test_without_validation_training_curves_stand_beside_each_other_and_the_capt
 def test_without_validation_a_panel_per_arm_has_solid_lines_and_no_word_of_dashes(
     within: View, view: View, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curves, "OVERLAY", 2)
+    monkeypatch.setattr(View, "alike", lambda self, arms: True)
     made, plain = curves.curves(within, "few"), curves.curves(view, "few")
     assert made is not None
     assert plain is not None
