@@ -293,7 +293,8 @@ class Answer:
             lo, hi = min(lo for lo, _ in ends), max(hi for _, hi in ends)
             lowest, highest = sorted((lo, hi), key=lambda end: end * self.metric.sign)
             return " to ".join(f"{self.metric.roughly(abs(end))} {self._way(end)}" for end in (lowest, highest))
-        return listed([self._range(verdict) + self._label(verdict, group) for verdict in group], "or from")
+        first, *others = [self._range(verdict) + self._label(verdict, group) for verdict in group]
+        return listed([first, *(f"from {one}" for one in others)], "or")
 
     def _range(self, verdict: Verdict) -> str:
         assert verdict.lo is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from harness.verdict.answer import Answer, Senseless, best_rate, reasons, rivals, winner, without_meaning
@@ -31,16 +32,33 @@ def headline(
         if not possible:
             return f"No pair can be compared: {why}."
         return f"Nothing can be said yet: {'; '.join(filter(None, [_why_not(possible, context), why]))}."
-    answer = Answer(verdicts, metric, senseless)
-    return f"{_opening(primary, context)}, {answer.text()} ({_small_print(verdicts, metric, context)})."
+    shared, short = _short_names([verdict.problem for verdict in primary])
+    told = [dataclasses.replace(verdict, problem=short.get(verdict.problem, verdict.problem)) for verdict in verdicts]
+    without = {(short.get(problem, problem), arm): why for (problem, arm), why in senseless.items()}
+    opening, answer = _opening([one for one in told if one.primary], context, shared), Answer(told, metric, without)
+    return f"{opening}, {answer.text()} ({_small_print(verdicts, metric, context)})."
+
+
+def _short_names(problems: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """What the names of all problems begin with, and the rest of each; nothing where they share no whole part.
+
+    `mnist-cnn+labels_per_class-10` and `mnist-cnn+labels_per_class-all` share `mnist-cnn`.
+    """
+    parts = {problem: problem.partition("+") for problem in dict.fromkeys(problems)}
+    heads = {head for head, _, _ in parts.values()}
+    if len(parts) < 2 or len(heads) > 1 or not all(rest for _, _, rest in parts.values()):
+        return "", {}
+    return heads.pop(), {problem: rest for problem, (_, _, rest) in parts.items()}
 
 
 # Around the answer ---------------------------------------------------------------------------------------------------
 
 
-def _opening(primary: Sequence[Verdict], context: Context) -> str:
+def _opening(primary: Sequence[Verdict], context: Context, shared: str) -> str:
     problems = list(dict.fromkeys(verdict.problem for verdict in primary))
-    where = f"On {listed(problems)}" if len(problems) <= 3 else f"On {len(problems)} problems"
+    named = listed(problems) if len(problems) <= 3 else f"{len(problems)} problems"
+    where = f"On {shared} with {named}" if shared and len(problems) <= 3 else f"On {named}"
+    where += f" of {shared}" if shared and len(problems) > 3 else ""
     trials = count(context.trials, "trial")
     budget = {
         "method": f"tuned alike with {trials} each",

@@ -189,6 +189,25 @@ def test_one_arm_is_one_on_several_problems_and_each_number_names_its_problem(ki
     )
 
 
+def test_what_the_names_of_all_problems_share_is_said_once(kit):
+    names = ("mnist-cnn+labels-10", "mnist-cnn+labels-50")
+    finals = pd.concat([kit.finals(arms_of(kit, {"adam": 0.03}), problem=name) for name in names])
+    text = line(kit, finals, ("sgd", "adam"), problems=names)
+    assert text.startswith("On mnist-cnn with labels-10 and labels-50, tuned alike with 6 trials each, adam is better")
+    assert "higher on labels-10 and 3.06 pp" in text
+    assert text.count("mnist-cnn") == 1
+    names = tuple(f"mnist-cnn+labels-{n}" for n in range(4))
+    finals = pd.concat([kit.finals(arms_of(kit, {"adam": 0.03}), problem=name) for name in names])
+    assert line(kit, finals, ("sgd", "adam"), problems=names).startswith("On 4 problems of mnist-cnn, tuned alike")
+
+
+@pytest.mark.parametrize("names", [("mnist-cnn", "mnist-cnn+steps-9"), ("mnist-cnn+steps-9", "mnist-mlp+steps-9")])
+def test_names_that_share_no_beginning_are_said_whole(kit, names):
+    finals = pd.concat([kit.finals(arms_of(kit, {"adam": 0.03}), problem=name) for name in names])
+    text = line(kit, finals, ("sgd", "adam"), problems=names)
+    assert text.startswith(f"On {names[0]} and {names[1]}, tuned alike")
+
+
 def test_several_arms_on_several_problems_are_named_with_each_number(kit):
     text = two_problems(kit, {"adam": 0.0, "lion": 0.0}, {"adam": 0.0, "lion": 0.0})
     assert "whether adam and lion are better or worse than sgd: a test accuracy anywhere from" in text
