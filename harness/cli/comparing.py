@@ -67,15 +67,19 @@ def _all(found: Findings) -> list[dict[str, Any]]:
 
 def _of(found: Findings, arm: str, baseline: str | None) -> list[dict[str, Any]]:
     """The arm against the other, or against every other; declared verdicts are those of the suite."""
-    from harness import verdict
-
     declared = [row for row in _all(found) if row["primary"] and arm in (row["arm"], row["baseline"])]
     rows = []
     for other in [baseline] if baseline is not None else [one for one in found.suite.arms if one != arm]:
         known = [row for row in declared if other in (row["arm"], row["baseline"])]
-        pairs = verdict.pair(found.suite, found.tables, found.finals, arm=arm, baseline=other)
-        rows += known or [one.to_plain() for one in pairs]
+        rows += known or _explored(found, arm, other)
     return rows
+
+
+def _explored(found: Findings, arm: str, baseline: str) -> list[dict[str, Any]]:
+    from harness import verdict
+
+    pairs = verdict.pair(found.suite, found.tables, found.finals, arm=arm, baseline=baseline)
+    return [one.to_plain() for one in pairs]
 
 
 def _table(rows: Sequence[Row], found: Findings) -> tuple[list[str], list[list[str]]]:
